@@ -1,0 +1,16 @@
+import { AlloyError } from '../util/errors.ts';
+
+/** Dawn's instance must outlive its devices: collected early, it takes the process down. */
+let instance: GPU | undefined;
+
+/** WebGPU without a browser: Dawn for Node (npm `webgpu`), with its globals put where a browser has them. */
+export async function openDawn(): Promise<GPU> {
+  const module = await import('webgpu').catch((cause) => {
+    throw new AlloyError('no-webgpu', 'The npm package "webgpu" is not installed; run npm install.', {
+      cause,
+    });
+  });
+  Object.assign(globalThis, module.globals);
+  instance ??= module.create([]) as unknown as GPU;
+  return instance;
+}

@@ -1,0 +1,96 @@
+/**
+ * A kernel is WGSL with named buffers and named scalar parameters; a dispatch is a kernel with its arguments.
+ * Dispatches are generic over what stands for a buffer: tensors while planning, device buffers when run, so a
+ * plan is a list of named dispatches that another executor could run too.
+ */
+export type ScalarType = 'u32' | 'i32' | 'f32';
+
+export interface BufferSpec {
+  /** WGSL element type of the runtime-sized array. */
+  readonly element: string;
+  readonly writable: boolean;
+}
+
+/** A buffer that the kernel only reads, as `array<element>`. */
+export function read(element: string): BufferSpec {
+  return { element, writable: false };
+}
+
+/** A buffer that the kernel writes (and may read), as `array<element>`. */
+export function write(element: string): BufferSpec {
+  return { element, writable: true };
+}
+
+export interface KernelSpec<Bs extends string, Ps extends string> {
+  /** Unique for the source; the key of the pipeline cache. */
+  readonly name: string;
+  /** At most 8 storage buffers, in binding order. */
+  readonly buffers: Readonly<Record<Bs, BufferSpec>>;
+  /** Scalars of the uniform block, read in WGSL as `params.name`. */
+  readonly params: Readonly<Record<Ps, ScalarType>>;
+  /** WGSL features to enable, e.g. `['subgroups']`. */
+  readonly enable?: readonly string[];
+  /** Everything but the declarations of buffers and parameters; the entry point is `main`. */
+  readonly code: string;
+}
+
+export interface Kernel<Bs extends string = string, Ps extends string = string> {
+  readonly name: string;
+  readonly wgsl: string;
+  readonly buffers: readonly { readonly name: Bs; readonly writable: boolean }[];
+  readonly params: readonly { readonly name: Ps; readonly type: ScalarType }[];
+}
+
+export type Grid = readonly [x: number, y: number, z: number];
+
+export interface Dispatch<B> {
+  readonly kernel: Kernel;
+  readonly buffers: Readonly<Record<string, B>>;
+  readonly params: Readonly<Record<string, number>>;
+  readonly grid: Grid;
+}
+
+export function defineKernel<Bs extends string, Ps extends string>(spec: KernelSpec<Bs, Ps>): Kernel<Bs, Ps> {
+  const buffers = Object.entries(spec.buffers) as [Bs, BufferSpec][];
+  const params = Object.entries(spec.params) as [Ps, ScalarType][];
+  const lines = (spec.enable ?? []).map((feature) => `enable ${feature};`);
+  if (params.length > 0) {
+    lines.push(`struct Params { ${params.map(([name, type]) => `${name}: ${type}`).join(', ')} }`);
+    lines.push(`@group(0) @binding(${buffers.length}) var<uniform> params: Params;`);
+  }
+  buffers.forEach(([name, { element, writable }], binding) => {
+    const access = writable ? 'read_write' : 'read';
+    lines.push(`@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<${element}>;`);
+  });
+  return {
+    name: spec.name,
+    wgsl: `${lines.join('\n')}\n${spec.code}`,
+    buffers: buffers.map(([name, { writable }]) => ({ name, writable })),
+    params: params.map(([name, type]) => ({ name, type })),
+  };
+}
+
+export function dispatch<Bs extends string, Ps extends string, B>(
+  kernel: Kernel<Bs, Ps>,
+  buffers: Readonly<Record<Bs, B>>,
+  params: Readonly<Record<Ps, number>>,
+  grid: Grid,
+): Dispatch<B> {
+  return { kernel, buffers, params, grid };
+}
+
+/** WebGPU's limit on workgroups in one dimension. */
+const MAX_GROUPS = 65_535;
+
+/**
+ * The grid of `groups` workgroups in a row, wrapped into two dimensions where one is not enough. The kernel finds
+ * its number as `group.y * 65535 + group.x` (see `LINEAR_GROUP`) and must ignore numbers past the end.
+ */
+export function linearGrid(groups: number): Grid {
+  return groups <= MAX_GROUPS ? [Math.max(groups, 1), 1, 1] : [MAX_GROUPS, Math.ceil(groups / MAX_GROUPS), 1];
+}
+
+/** WGSL: the number of a workgroup in a `linearGrid`. */
+export const LINEAR_GROUP = `
+fn linear_group(group: vec3<u32>) -> u32 { return group.y * ${MAX_GROUPS}u + group.x; }
+`;

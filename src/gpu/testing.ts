@@ -1,0 +1,47 @@
+import { openDawn } from './dawn.ts';
+import type { DeviceBuffer } from './deviceBuffer.ts';
+import { Gpu } from './gpu.ts';
+import type { Dispatch } from './kernel.ts';
+
+let shared: Promise<Gpu> | undefined;
+
+/** One device for all tests of a worker process. */
+export function testGpu(): Promise<Gpu> {
+  shared ??= openDawn().then((gpu) => Gpu.open(gpu));
+  return shared;
+}
+
+export type TestArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
+
+/**
+ * Uploads named arrays, runs the dispatches that `build` makes of them and reads all of them back, so that a kernel
+ * test is one call.
+ */
+export async function runOnGpu<N extends string>(
+  arrays: Readonly<Record<N, TestArray>>,
+  build: (buffers: Readonly<Record<N, DeviceBuffer>>) => readonly Dispatch<DeviceBuffer>[],
+): Promise<Record<N, Float32Array<ArrayBuffer>> & { bits(name: N): Uint32Array<ArrayBuffer> }> {
+  const gpu = await testGpu();
+  const names = Object.keys(arrays) as N[];
+  const buffers = Object.fromEntries(
+    names.map((name) => [name, gpu.createFrom(arrays[name], name)]),
+  ) as Record<N, DeviceBuffer>;
+  gpu.run(build(buffers));
+  const raw = new Map<N, ArrayBuffer>();
+  for (const name of names) raw.set(name, await gpu.download(buffers[name], 0, arrays[name].byteLength));
+  for (const name of names) gpu.destroyBuffer(buffers[name]);
+  const floats = Object.fromEntries(
+    names.map((name) => [name, new Float32Array(raw.get(name) as ArrayBuffer)]),
+  ) as Record<N, Float32Array<ArrayBuffer>>;
+  return Object.assign(floats, { bits: (name: N) => new Uint32Array(raw.get(name) as ArrayBuffer) });
+}
+
+/** Deterministic values of about unit size, the same on every machine. */
+export function testValues(count: number, seed = 1, scale = 1): Float32Array<ArrayBuffer> {
+  let state = (seed * 2654435761) >>> 0;
+  return Float32Array.from({ length: count }, () => {
+    state = (Math.imul(state ^ (state >>> 15), 2246822519) + 0x9e3779b9) >>> 0;
+    const bits = Math.imul(state ^ (state >>> 13), 3266489917) >>> 0;
+    return ((bits >>> 8) / 8388608 - 1) * scale;
+  });
+}

@@ -1,0 +1,232 @@
+/**
+ * What the page and the worker say to each other. The worker owns the GPU, the models and every run; the page only
+ * holds plain data. Calls go through comlink; callbacks are wrapped with `proxy`.
+ */
+import type { Recipe } from './recipe.ts';
+
+export interface DeviceReport {
+  readonly name: string;
+  readonly software: boolean;
+  readonly features: readonly string[];
+  readonly bindingBytes: number;
+  readonly bufferBytes: number;
+}
+
+export interface MemoryReport {
+  readonly bytes: number;
+  readonly peakBytes: number;
+}
+
+/** One entry of `public/models/index.json`, or a model the person opened. */
+export interface ModelCard {
+  readonly name: string;
+  readonly title: string;
+  readonly role: 'pivot' | 'source';
+  readonly family: string;
+  readonly parameters: number;
+  readonly vocab: number;
+  readonly context: number;
+  readonly bytes: number;
+  readonly knows: readonly string[];
+  readonly scores: Readonly<Record<string, number>>;
+  readonly licence: string;
+}
+
+export interface Message {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+export interface Conversation {
+  readonly id: string;
+  readonly domain?: string;
+  readonly messages: readonly Message[];
+  /** Every answer that counts as right; absent where accuracy makes no sense. */
+  readonly accept?: readonly string[];
+}
+
+/** Why a pivot token has, or lacks, a row of the source. */
+export type MatchReason = 'paired' | 'inside-source-token' | 'low-mass' | 'not-scored' | 'past-end';
+
+export interface LaneToken {
+  readonly id: number;
+  /** What the token decodes to; whitespace kept, undecodable bytes as `<0xHH>`. */
+  readonly text: string;
+  /** UTF-8 byte range in the answer. */
+  readonly start: number;
+  readonly end: number;
+  /** −log p of this token under its model, nats. */
+  readonly nll: number;
+  readonly top: readonly { readonly id: number; readonly text: string; readonly probability: number }[];
+}
+
+/** One answer as both tokenizers cut it, and how their rows pair. */
+export interface AlignmentView {
+  readonly text: string;
+  readonly pivot: readonly LaneToken[];
+  readonly source: readonly LaneToken[];
+  /** For every pivot token: the source token whose row predicts from the same place, or −1; and why. */
+  readonly pairs: readonly { readonly source: number; readonly reason: MatchReason; readonly mass: number }[];
+  /** The source's row carried over to the pivot's vocabulary, by pivot token; empty where there is none. */
+  readonly projected: readonly (readonly { readonly text: string; readonly probability: number }[])[];
+  readonly chosen: 'pivot' | 'source';
+  readonly nllPerByte: { readonly pivot: number; readonly source: number };
+}
+
+export interface AlignmentSummary {
+  readonly source: string;
+  /** Share of the pivot's scored positions that got a row, 0..1. */
+  readonly coverage: number;
+  readonly reasons: Readonly<Record<MatchReason, number>>;
+  /** How the entries of the source's rows reached the pivot's vocabulary, as shares of probability mass. */
+  readonly mapping: Readonly<Record<string, number>>;
+  /** Conversations whose rows come from the source (MinCE). */
+  readonly won: number;
+  readonly conversations: number;
+  readonly tokensPerByte: { readonly pivot: number; readonly source: number };
+}
+
+export interface ReportRow {
+  readonly model: string;
+  readonly role: 'pivot' | 'source' | 'sft' | 'target' | 'merged';
+  readonly nllPerByte: number;
+  readonly low: number;
+  readonly high: number;
+  readonly accuracy?: number;
+}
+
+export interface Report {
+  readonly recipe: Recipe;
+  readonly suites: readonly { readonly suite: string; readonly rows: readonly ReportRow[] }[];
+  readonly seconds: number;
+  readonly device: string;
+  readonly alignment: readonly AlignmentSummary[];
+  readonly peakBytes: number;
+}
+
+export type StageName = 'represent' | 'align' | 'distil' | 'merge' | 'evaluate';
+
+/** What a running fusion tells, in order. */
+export type RunEvent =
+  | { readonly kind: 'stage'; readonly stage: StageName; readonly label: string; readonly cached: boolean }
+  | {
+      readonly kind: 'progress';
+      readonly stage: StageName;
+      readonly label: string;
+      readonly done: number;
+      readonly total: number;
+      readonly secondsLeft: number | undefined;
+    }
+  | {
+      readonly kind: 'loss';
+      /** `sft` or a source's name. */
+      readonly target: string;
+      readonly step: number;
+      readonly total: number;
+      readonly supervised: number;
+      readonly distillation: number;
+      readonly learningRate: number;
+    }
+  | { readonly kind: 'alignment'; readonly summary: AlignmentSummary }
+  | { readonly kind: 'merged' }
+  | { readonly kind: 'report'; readonly report: Report }
+  | { readonly kind: 'paused' }
+  | { readonly kind: 'resumed' }
+  | { readonly kind: 'done' };
+
+export type RunCommand = 'pause' | 'resume' | 'step' | 'stop';
+
+/** One adapted matrix of the pivot. */
+export interface MatrixKey {
+  readonly layer: number;
+  readonly matrix: string;
+}
+
+export interface MergeCell extends MatrixKey {
+  /** Index into `MergeView.sources`. */
+  readonly source: number;
+  readonly weight: number;
+  /** What the method computed, before any hand change. */
+  readonly computed: number;
+  /** L2 norm of this source's delta for the matrix. */
+  readonly norm: number;
+}
+
+export interface MergeView {
+  readonly method: 'sce' | 'linear';
+  readonly sources: readonly string[];
+  readonly layers: number;
+  readonly matrices: readonly string[];
+  readonly cells: readonly MergeCell[];
+  /** Share of |delta| mass where the sources' signs disagree, one a matrix. */
+  readonly conflicts: readonly (MatrixKey & { readonly share: number })[];
+}
+
+/** `pivot`, `fused`, `sft`, a source's name, or `target:NAME`. */
+export type ChatModel = string;
+
+export interface Sampling {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly seed: number;
+  readonly maxNewTokens: number;
+}
+
+export interface ChatToken {
+  readonly text: string;
+  readonly probability: number;
+}
+
+export interface ChatResult {
+  readonly text: string;
+  readonly stop: 'end' | 'length' | 'interrupted';
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+}
+
+export interface NextToken {
+  readonly text: string;
+  readonly probability: number;
+}
+
+/** The worker's interface. Every method may reject with an `AlloyError` (as `{ name, code, message }`). */
+export interface Engine {
+  /** Opens the device; rejects with `no-webgpu`. */
+  open(): Promise<DeviceReport>;
+  /** Resolves with the reason when the device is lost. */
+  deviceLost(): Promise<string>;
+  memory(): Promise<MemoryReport>;
+  models(): Promise<readonly ModelCard[]>;
+  /** The built-in sample's recipe, its models and its conversations. */
+  sample(): Promise<{ recipe: Recipe; train: readonly Conversation[]; heldout: readonly Conversation[] }>;
+  /** Tokens of a text under a model, without running it. */
+  tokenize(
+    model: string,
+    text: string,
+  ): Promise<readonly { id: number; text: string; start: number; end: number }[]>;
+  /** Runs both models over one conversation and aligns them. */
+  align(pivot: string, source: string, conversation: Conversation): Promise<AlignmentView>;
+  /** Runs a recipe; finished stages are not run again. Resolves when done or stopped. */
+  fuse(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<'done' | 'stopped'>;
+  command(command: RunCommand): Promise<void>;
+  /** The merge of the last finished run. */
+  mergeView(): Promise<MergeView>;
+  /** Writes weights of single cells; the fused model changes with the next token. */
+  setWeights(
+    cells: readonly { layer: number; matrix: string; source: number; weight: number }[],
+  ): Promise<void>;
+  setMethod(method: 'sce' | 'linear'): Promise<MergeView>;
+  /** NLL per byte of the fused model on a few held-out conversations. */
+  probe(): Promise<{ nllPerByte: number; ms: number }>;
+  /** Streams an answer. */
+  chat(
+    model: ChatModel,
+    messages: readonly Message[],
+    sampling: Sampling,
+    onToken: (token: ChatToken) => void,
+  ): Promise<ChatResult>;
+  interrupt(): Promise<void>;
+  /** The most likely next tokens after the rendered conversation. */
+  nextTokens(model: ChatModel, messages: readonly Message[], count: number): Promise<readonly NextToken[]>;
+}

@@ -1,0 +1,104 @@
+import { z } from 'zod';
+import { AlloyError } from '../util/errors.ts';
+
+/** A built-in name, a Hugging Face folder, a `.gguf` file, a finished run, or `hub:OWNER/NAME` (not yet loadable). */
+const modelReference = z.string().min(1);
+
+const lossMode = z.enum(['tail', 'renormalised']);
+
+const trainSchema = z.strictObject({
+  /** `lora` adapts the named matrices with factors of `rank`; `full` trains every tensor of an f32 pivot. */
+  mode: z.enum(['lora', 'full']).default('lora'),
+  rank: z.int().min(1).max(256).default(16),
+  alpha: z.number().positive().default(32),
+  /** Which projections get an adapter, in every layer. */
+  matrices: z
+    .array(z.enum(['q', 'k', 'v', 'o', 'gate', 'up', 'down']))
+    .min(1)
+    .default(['q', 'k', 'v', 'o', 'gate', 'up', 'down']),
+  learningRate: z.number().positive().default(2e-4),
+  /** Sequences in one optimizer step; `microBatch` of them go through the GPU at once. */
+  batch: z.int().min(1).default(16),
+  microBatch: z.int().min(1).optional(),
+  epochs: z.number().positive().default(3),
+  /** Overrides `epochs`. */
+  steps: z.int().min(1).optional(),
+  warmup: z.number().min(0).max(1).default(0.03),
+  weightDecay: z.number().min(0).default(0),
+  clip: z.number().positive().default(1),
+  beta1: z.number().min(0).max(1).default(0.9),
+  beta2: z.number().min(0).max(1).default(0.999),
+  /** Tokens; longer conversations are cut on the right. */
+  maxTokens: z.int().min(8).default(512),
+  checkpointEvery: z.int().min(1).default(25),
+});
+
+const dataSchema = z.strictObject({
+  /** JSON lines: `{"id", "messages": [{"role", "content"}], "domain"?, "accept"?}`; paths are relative to the recipe. */
+  train: z.array(z.string().min(1)).min(1),
+  /** One evaluation suite per entry; its name is the file's name. */
+  heldout: z.array(z.string().min(1)).min(1),
+  /** At most this many conversations of each file, chosen by the seed. */
+  limit: z.int().min(1).optional(),
+  heldoutLimit: z.int().min(1).optional(),
+});
+
+export const recipeSchema = z.strictObject({
+  version: z.literal(1).default(1),
+  name: z.string().min(1),
+  seed: z.int().min(0).default(42),
+  pivot: modelReference,
+  sources: z.array(modelReference).min(1),
+  data: dataSchema,
+  represent: z.strictObject({ topK: z.int().min(1).max(64).default(10) }).prefault({}),
+  align: z
+    .strictObject({
+      /** A projected row that keeps less of the source's mass than this counts as unaligned (methods J5). */
+      minimumMass: z.number().min(0).max(1).default(0.5),
+    })
+    .prefault({}),
+  fuse: z
+    .strictObject({
+      /** Weight of the supervised term; the distillation term has the rest (methods C.1). */
+      lambda: z.number().min(0).max(1).default(0.9),
+      loss: lossMode.default('tail'),
+      choice: z.enum(['mince', 'source']).default('mince'),
+    })
+    .prefault({}),
+  train: trainSchema.prefault({}),
+  merge: z
+    .strictObject({
+      method: z.enum(['sce', 'linear']).default('sce'),
+      /** SCE's share of elements kept by variance, 0..1 (methods D.2). */
+      tau: z.number().gt(0).max(1).default(1),
+      variant: z.enum(['fork', 'paper', 'upstream']).default('fork'),
+      /** Linear: one weight a source, in the recipe's order; default 1/n each. */
+      weights: z.array(z.number()).optional(),
+    })
+    .prefault({}),
+  evaluate: z
+    .strictObject({
+      bootstrap: z.int().min(100).default(1000),
+      /** Greedy answers scored against `accept` (or the final number of a maths answer). */
+      accuracy: z.boolean().default(true),
+      maxNewTokens: z.int().min(1).default(64),
+    })
+    .prefault({}),
+});
+
+/** A whole fusion as one document (see `recipes/sample.yaml`). Defaults are filled in. */
+export type Recipe = z.infer<typeof recipeSchema>;
+
+/**
+ * Checks a parsed document and fills in defaults.
+ * @throws AlloyError `bad-recipe` with one sentence that names the file and every wrong field.
+ */
+export function parseRecipe(document: unknown, file: string): Recipe {
+  const parsed = recipeSchema.safeParse(document);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => {
+    const path = issue.path.map(String).join('.') || 'the document';
+    return `${path}: ${issue.message}`;
+  });
+  throw new AlloyError('bad-recipe', `${file} is not a valid recipe; correct ${problems.join('; ')}.`);
+}
