@@ -21,7 +21,8 @@ export interface GpuLimits {
 
 /** Counts since the device was opened; tests use them to show that a replayed step creates nothing. */
 export interface GpuStats {
-  buffers: number;
+  /** Buffers ever made, staging and parameter blocks included. */
+  buffersMade: number;
   bytes: number;
   peakBytes: number;
   bindGroups: number;
@@ -47,7 +48,7 @@ export class Gpu {
   readonly info: GpuInfo;
   readonly limits: GpuLimits;
   readonly stats: GpuStats = {
-    buffers: 0,
+    buffersMade: 0,
     bytes: 0,
     peakBytes: 0,
     bindGroups: 0,
@@ -128,21 +129,24 @@ export class Gpu {
         `The buffer "${label}" needs ${size} bytes but this adapter allows ${this.limits.bufferBytes}; choose a smaller model, batch or context.`,
       );
     }
-    const raw = this.device.createBuffer({
+    const raw = this.makeBuffer({
       label,
       size,
       usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
     });
-    this.stats.buffers++;
     this.stats.bytes += size;
     this.stats.peakBytes = Math.max(this.stats.peakBytes, this.stats.bytes);
     return new DeviceBuffer(raw, 0, size, label);
   }
 
+  makeBuffer(descriptor: GPUBufferDescriptor): GPUBuffer {
+    this.stats.buffersMade++;
+    return this.device.createBuffer(descriptor);
+  }
+
   /** Frees a buffer made by `createBuffer` (never a slice). */
   destroyBuffer(buffer: DeviceBuffer): void {
     buffer.raw.destroy();
-    this.stats.buffers--;
     this.stats.bytes -= buffer.raw.size;
   }
 
@@ -180,7 +184,7 @@ export class Gpu {
   /** Copies a range back to the host, after all that was submitted before. */
   async download(buffer: DeviceBuffer, offset = 0, bytes = buffer.bytes - offset): Promise<ArrayBuffer> {
     const size = Math.ceil(bytes / 4) * 4;
-    const staging = this.device.createBuffer({
+    const staging = this.makeBuffer({
       size,
       usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
     });

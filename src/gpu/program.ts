@@ -36,7 +36,7 @@ export class Program {
     dispatches.forEach((one, index) => {
       writeParams(one, new DataView(blocks, index * stride, stride));
     });
-    const uniforms = gpu.device.createBuffer({
+    const uniforms = gpu.makeBuffer({
       label: `${label}.params`,
       size: blocks.byteLength,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
@@ -84,11 +84,11 @@ export class Program {
     for (let from = 0; from < this.#steps.length; from += batch) {
       const steps = this.#steps.slice(from, from + batch);
       const querySet = device.createQuerySet({ type: 'timestamp', count: steps.length * 2 });
-      const resolved = device.createBuffer({
+      const resolved = this.#gpu.makeBuffer({
         size: steps.length * 16,
         usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
       });
-      const staging = device.createBuffer({
+      const staging = this.#gpu.makeBuffer({
         size: steps.length * 16,
         usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
       });
