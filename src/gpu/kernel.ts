@@ -72,7 +72,7 @@ export function defineKernel<Bs extends string, Ps extends string>(spec: KernelS
 
 export function dispatch<Bs extends string, Ps extends string, B>(
   kernel: Kernel<Bs, Ps>,
-  buffers: Readonly<Record<Bs, B>>,
+  buffers: { readonly [Name in Bs]: B },
   params: Readonly<Record<Ps, number>>,
   grid: Grid,
 ): Dispatch<B> {
