@@ -24,10 +24,13 @@ export interface ModelCard {
   readonly role: 'pivot' | 'source';
   readonly family: string;
   readonly parameters: number;
+  /** Its kind in a few words, such as "byte-level BPE"; absent where nobody said. */
+  readonly tokenizer?: string;
   readonly vocab: number;
   readonly context: number;
   readonly bytes: number;
   readonly knows: readonly string[];
+  /** Share of right answers by domain, 0..1. */
   readonly scores: Readonly<Record<string, number>>;
   readonly licence: string;
 }
