@@ -32,7 +32,7 @@ function check(code) {
 const STAGES = {
   lint: {
     title: 'format and lint (biome)',
-    execute: async () => check(await tool('@biomejs/biome/bin/biome', ['check', '.'])),
+    execute: async () => check(await tool('@biomejs/biome/bin/biome', ['check', '--error-on-warnings', '.'])),
   },
   types: {
     title: 'types (tsc)',

@@ -71,7 +71,8 @@ function probeSwiftShader(chromium) {
  */
 export async function ensureVulkan({ chromium, mayInstall = true } = {}) {
   const asIs = probe({});
-  if (asIs && (!isSoftware(asIs.adapter) || process.env.VK_DRIVER_FILES)) return asIs;
+  if (asIs && (!isSoftware(asIs.adapter) || process.env.VK_DRIVER_FILES || process.env.VK_ICD_FILENAMES))
+    return asIs;
   const installed = probeLavapipe() ?? asIs;
   if (installed) return installed;
   if (mayInstall && process.platform === 'linux' && canInstall()) {
