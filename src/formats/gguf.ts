@@ -1,0 +1,180 @@
+import { AlloyError } from '../util/errors.ts';
+import type { FileSource } from '../util/fileSource.ts';
+import { dequantize } from './ggufDequantize.ts';
+import { badGguf, GgufCursor, type GgufValue } from './ggufReader.ts';
+import { type GgufType, ggufTypes } from './ggufTypes.ts';
+
+/** Where a tensor lies in a GGUF file. */
+export interface GgufTensor {
+  readonly name: string;
+  readonly type: GgufType;
+  /** Outermost dimension first, as PyTorch has it: a matrix is [out, in]. (The file lists them the other way round.) */
+  readonly shape: readonly number[];
+  /** First byte in the file. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+const magic = 0x46554747;
+const maxDimensions = 4;
+const defaultAlignment = 32;
+
+async function readMetadata(cursor: GgufCursor, count: number): Promise<Map<string, GgufValue>> {
+  const metadata = new Map<string, GgufValue>();
+  for (let i = 0; i < count; i++) {
+    const key = await cursor.string(`the name of metadata entry ${i + 1} of ${count}`);
+    const label = `the metadata ${JSON.stringify(key)}`;
+    if (metadata.has(key)) throw cursor.fail(`${label} is there twice`);
+    metadata.set(key, await cursor.value(await cursor.u32(label), label));
+  }
+  return metadata;
+}
+
+interface TensorInfo {
+  readonly name: string;
+  readonly type: GgufType;
+  readonly shape: number[];
+  /** From the start of the data part. */
+  readonly start: number;
+  readonly bytes: number;
+}
+
+async function readTensorInfo(cursor: GgufCursor, file: string, index: number): Promise<TensorInfo> {
+  const name = await cursor.string(`the name of tensor ${index + 1}`);
+  const label = `tensor ${JSON.stringify(name)}`;
+  const dimensions = await cursor.u32(label);
+  if (dimensions > maxDimensions)
+    throw cursor.fail(`${label} claims ${dimensions} dimensions, at most ${maxDimensions} are allowed`);
+  const shape: number[] = [];
+  for (let d = 0; d < dimensions; d++) shape.unshift(await cursor.u64(label));
+  const typeId = await cursor.u32(label);
+  const type = ggufTypes.get(typeId);
+  if (type === undefined) {
+    throw new AlloyError(
+      'unsupported',
+      `${file}: ${label} has the type number ${typeId}, which Alloy does not know; use a file in another quantization, for example Q4_K_M or Q8_0.`,
+    );
+  }
+  const start = await cursor.u64(label);
+  const elements = shape.reduce((product, size) => product * size, 1);
+  const rowElements = shape.at(-1) ?? 1;
+  if (rowElements % type.blockElements !== 0) {
+    throw cursor.fail(
+      `${label} has rows of ${rowElements} elements, which is no multiple of the ${type.blockElements} that a block of ${type.name} holds`,
+    );
+  }
+  return { name, type, shape, start, bytes: (elements / type.blockElements) * type.blockBytes };
+}
+
+function placeTensors(
+  source: FileSource,
+  infos: readonly TensorInfo[],
+  dataStart: number,
+  alignment: number,
+): Map<string, GgufTensor> {
+  const tensors = new Map<string, GgufTensor>();
+  for (const { name, type, shape, start, bytes } of infos) {
+    const label = `tensor ${JSON.stringify(name)}`;
+    const offset = dataStart + start;
+    if (tensors.has(name)) throw badGguf(source.name, `${label} is there twice`);
+    if (start % alignment !== 0)
+      throw badGguf(source.name, `${label} starts at ${start}, which is no multiple of ${alignment}`);
+    if (!(offset + bytes <= source.bytes)) {
+      throw badGguf(
+        source.name,
+        `${label} with shape [${shape.join(', ')}] ends at byte ${offset + bytes} but the file has ${source.bytes}`,
+      );
+    }
+    tensors.set(name, { name, type, shape, offset, bytes });
+  }
+  let end = dataStart;
+  for (const tensor of [...tensors.values()].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)) {
+    if (tensor.offset < end)
+      throw badGguf(source.name, `tensor ${JSON.stringify(tensor.name)} overlaps the tensor before it`);
+    end = tensor.offset + tensor.bytes;
+  }
+  return tensors;
+}
+
+async function readVersion(cursor: GgufCursor, file: string): Promise<number> {
+  if ((await cursor.u32('the magic number')) !== magic)
+    throw new AlloyError('bad-file', `${file}: it is not a GGUF file; give a file that begins with "GGUF".`);
+  const version = await cursor.u32('the version');
+  if (version === 2 || version === 3) return version;
+  const swapped = (version & 0xffff) === 0;
+  const what = swapped ? 'is written for big-endian machines' : `has GGUF version ${version}`;
+  throw new AlloyError(
+    'unsupported',
+    `${file}: it ${what}; convert it again to little-endian GGUF version 3.`,
+  );
+}
+
+/** A GGUF file, version 2 or 3, little-endian. The header is kept; tensors are read when asked for. Format: ggml's docs/gguf.md. */
+export class GgufFile {
+  readonly source: FileSource;
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+
+  private constructor(
+    source: FileSource,
+    metadata: Map<string, GgufValue>,
+    tensors: Map<string, GgufTensor>,
+  ) {
+    this.source = source;
+    this.metadata = metadata;
+    this.tensors = tensors;
+  }
+
+  /** Reads and checks the header. @throws AlloyError `bad-file`, or `unsupported` (version, type, split files) */
+  static async open(source: FileSource): Promise<GgufFile> {
+    const file = source.name;
+    const cursor = new GgufCursor(source);
+    await readVersion(cursor, file);
+    const tensorCount = await cursor.u64('the number of tensors');
+    const metadataCount = await cursor.u64('the number of metadata entries');
+    if (tensorCount * 24 + metadataCount * 13 > cursor.left) {
+      throw cursor.fail(
+        `it claims ${tensorCount} tensors and ${metadataCount} metadata entries, more than its ${source.bytes} bytes can hold`,
+      );
+    }
+    const metadata = await readMetadata(cursor, metadataCount);
+    const alignment = metadata.get('general.alignment') ?? defaultAlignment;
+    if (typeof alignment !== 'number' || ![...Array(21).keys()].some((power) => alignment === 2 ** power))
+      throw cursor.fail(`general.alignment is ${String(alignment)}, not a power of two`);
+    const splits = metadata.get('split.count');
+    if (typeof splits === 'number' && splits > 1) {
+      throw new AlloyError(
+        'unsupported',
+        `${file}: it is one of ${splits} parts (split.count); join them with llama-gguf-split --merge first.`,
+      );
+    }
+    const infos: TensorInfo[] = [];
+    for (let i = 0; i < tensorCount; i++) infos.push(await readTensorInfo(cursor, file, i));
+    const dataStart = Math.ceil(cursor.position / alignment) * alignment;
+    return new GgufFile(source, metadata, placeTensors(source, infos, dataStart, alignment));
+  }
+
+  /** @throws AlloyError `bad-file` when there is no such tensor */
+  tensor(name: string): GgufTensor {
+    const tensor = this.tensors.get(name);
+    if (tensor === undefined) {
+      throw new AlloyError(
+        'bad-file',
+        `${this.source.name}: the tensor ${JSON.stringify(name)} is missing; the file does not fit its own metadata, get it again.`,
+      );
+    }
+    return tensor;
+  }
+
+  /** The blocks of a tensor as they lie in the file. */
+  async readRaw(name: string): Promise<Uint8Array<ArrayBuffer>> {
+    const { offset, bytes } = this.tensor(name);
+    return await this.source.read(offset, bytes);
+  }
+
+  /** The tensor dequantized to f32, row after row. @throws AlloyError `unsupported` for types without a dequantizer */
+  async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {
+    const { type } = this.tensor(name);
+    return dequantize(type.name, await this.readRaw(name), `${this.source.name}: tensor "${name}"`);
+  }
+}
