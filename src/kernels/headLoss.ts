@@ -13,7 +13,15 @@
  * threads that hold a kept id or the label read its logit first, then all write the dense part, then those threads
  * correct their entry, so no id is searched for.
  */
-import { type Dispatch, defineKernel, dispatch, type Kernel, read, write } from '../gpu/kernel.ts';
+import {
+  type BufferSpec,
+  type Dispatch,
+  defineKernel,
+  dispatch,
+  type Kernel,
+  read,
+  write,
+} from '../gpu/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { SOFT_CAP } from './elementwise.ts';
 
@@ -278,7 +286,7 @@ function kernelFor(part: 'stats' | 'gradient', mode: Mode, capped: boolean): Ker
   const name = `headLoss.${part}.${mode}${capped ? '.capped' : ''}`;
   const known = kernels.get(name);
   if (known) return known;
-  const teacher =
+  const teacher: Record<string, BufferSpec> =
     mode === 'none' ? {} : { teacherIds: read('u32'), teacherProbs: read('f32'), teacherCounts: read('u32') };
   const made: Kernel =
     part === 'stats'
