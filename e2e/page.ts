@@ -1,0 +1,36 @@
+import { test as base, expect, type TestInfo } from '@playwright/test';
+
+/**
+ * The page's tests with two habits: anything the page or its worker logs as an error fails the test, and so does a
+ * request that leaves this machine.
+ */
+export const test = base.extend<{ quiet: undefined }>({
+  quiet: [
+    async ({ page, baseURL }, use) => {
+      const problems: string[] = [];
+      page.on('pageerror', (error) => problems.push(`uncaught: ${error.message}`));
+      page.on('console', (message) => {
+        if (message.type() === 'error') problems.push(`console: ${message.text()}`);
+      });
+      page.on('response', (response) => {
+        if (response.status() >= 400) problems.push(`${response.status()}: ${response.url()}`);
+      });
+      const own = new URL(baseURL ?? '').origin;
+      page.on('request', (request) => {
+        const { protocol, origin } = new URL(request.url());
+        if (/^https?:$/.test(protocol) && origin !== own)
+          problems.push(`left this machine: ${request.url()}`);
+      });
+      await use(undefined);
+      expect(problems).toStrictEqual([]);
+    },
+    { auto: true },
+  ],
+});
+
+/** Where a screenshot goes that is kept whether the test passes or not. */
+export function artifact(info: TestInfo, name: string): string {
+  return info.project.outputDir.replace(/e2e$/, `screens/${info.project.name}/${name}.png`);
+}
+
+export { expect };
