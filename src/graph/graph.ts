@@ -1,6 +1,6 @@
 import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
 import type { Dispatch } from '../gpu/kernel.ts';
-import { add, copy } from '../kernels/elementwise.ts';
+import { axpy, copy } from '../kernels/elementwise.ts';
 import type { Tuning } from '../kernels/matmul.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { Tensor } from './tensor.ts';
@@ -95,7 +95,7 @@ export class Gradients {
     const readers = this.#readers.get(gradient);
     if (!readers || readers.size <= 1) return gradient;
     const mine = this.#graph.tensor(`${gradient.name}.copy`, gradient.shape);
-    this.#graph.emit(copy({ from: gradient, to: mine }, { count: gradient.bytes / 4 }));
+    this.#graph.emit(copy({ x: gradient, y: mine }, gradient.bytes / 4));
     readers.delete(value);
     this.#set(value, mine);
     return mine;
@@ -136,7 +136,7 @@ export class Gradients {
       return;
     }
     this.contribute(value, (into) => {
-      this.#graph.emit(add({ x: gradient, y: into }, { count: gradient.bytes / 4 }));
+      this.#graph.emit(axpy({ x: gradient, y: into }, gradient.bytes / 4, 1));
     });
   }
 

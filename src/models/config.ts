@@ -4,19 +4,10 @@
  * `sliding_window_pattern`).
  */
 import { z } from 'zod';
+import type { RopeScaling } from '../kernels/rope.ts';
 import { AlloyError } from '../util/errors.ts';
 
 export type Family = 'llama' | 'mistral' | 'qwen2' | 'qwen3' | 'gemma3';
-
-export type RopeScaling =
-  | { readonly kind: 'linear'; readonly factor: number }
-  | {
-      readonly kind: 'llama3';
-      readonly factor: number;
-      readonly lowFrequencyFactor: number;
-      readonly highFrequencyFactor: number;
-      readonly originalPositions: number;
-    };
 
 export interface Rope {
   readonly theta: number;

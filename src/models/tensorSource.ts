@@ -1,0 +1,59 @@
+import type { TensorFolder } from '../formats/shardedSafetensors.ts';
+import { packMatrix } from '../kernels/quantize.ts';
+import { type PackedMatrix, unpack } from '../kernels/weightFormat.ts';
+import { AlloyError } from '../util/errors.ts';
+
+/** How weights lie on the GPU: as the file has them, or converted once while loading. */
+export type Precision = 'file' | 'f32' | 'f16' | 'q8' | 'q4';
+
+/** The tensors of one model by their Hugging Face names, whatever file they come from. */
+export interface TensorSource {
+  /** The file that an error sentence should name. */
+  readonly file: string;
+  /** Undefined where there is no such tensor. */
+  shape(name: string): readonly number[] | undefined;
+  /** A matrix in the file's own precision; BF16 becomes f32, exactly. */
+  matrix(name: string): Promise<PackedMatrix>;
+  vector(name: string): Promise<Float32Array<ArrayBuffer>>;
+}
+
+/** Safetensors, one file or sharded. */
+export function folderTensors(folder: TensorFolder): TensorSource {
+  return {
+    file: folder.name,
+    shape: (name) => folder.tensors.get(name)?.shape,
+    vector: (name) => folder.readFloat32(name),
+    async matrix(name) {
+      const { dtype, shape, bytes } = await folder.readTensor(name);
+      const [rows = 1, cols = 1] = shape;
+      if (dtype === 'F16' && cols % 2 === 0) {
+        return {
+          format: { kind: 'f16' },
+          rows,
+          cols,
+          data: new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4),
+        };
+      }
+      return { format: { kind: 'f32' }, rows, cols, data: await folder.readFloat32(name) };
+    },
+  };
+}
+
+/** A matrix brought to the wanted precision. */
+export function toPrecision(matrix: PackedMatrix, precision: Precision): PackedMatrix {
+  if (precision === 'file' || precision === matrix.format.kind) return matrix;
+  const values = unpack(matrix);
+  const { rows, cols } = matrix;
+  switch (precision) {
+    case 'f32':
+      return { format: { kind: 'f32' }, rows, cols, data: values };
+    case 'f16':
+      return packMatrix(values, rows, cols, { kind: 'f16' });
+    case 'q8':
+      return packMatrix(values, rows, cols, { kind: 'affine', bits: 8, group: 32, scales: 'f16' });
+    case 'q4':
+      return packMatrix(values, rows, cols, { kind: 'affine', bits: 4, group: 32, scales: 'f16' });
+    default:
+      throw new AlloyError('internal', `unknown precision ${precision satisfies never}`);
+  }
+}
