@@ -1,0 +1,254 @@
+/**
+ * Trains the trainable tensors of a decoder. Everything is planned and recorded once; a step is a few uploads and the
+ * replay of three programs: clear the gradients, add those of each micro-batch, clip and update.
+ */
+import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
+import type { Gpu } from '../gpu/gpu.ts';
+import { Readback } from '../gpu/readback.ts';
+import { Graph, tensorIn } from '../graph/graph.ts';
+import { headLoss, type LossBuffers } from '../graph/ops/headLoss.ts';
+import { type Planned, plan, SlotPool } from '../graph/plan.ts';
+import { isTrainable, type Tensor } from '../graph/tensor.ts';
+import { adamw, adamwHyper } from '../kernels/adamw.ts';
+import { fill } from '../kernels/elementwise.ts';
+import { tokenSegments, tokenSegmentWords } from '../kernels/embedding.ts';
+import { clipScale, gradientNormBytes } from '../kernels/gradientNorm.ts';
+import type { TeacherMode } from '../kernels/headLoss.ts';
+import { advance, lossRing, RING_WORDS } from '../kernels/lossRing.ts';
+import type { DecoderConfig } from '../models/config.ts';
+import { type DecoderWeights, decoderHidden } from '../models/decoder.ts';
+import type { Parameters } from '../models/parameters.ts';
+import { RotaryTables } from '../models/rotaryTables.ts';
+import { AlloyError } from '../util/errors.ts';
+
+export interface TrainerOptions {
+  readonly config: DecoderConfig;
+  /** Weights whose trainable parts belong to `parameters`. */
+  readonly weights: DecoderWeights;
+  readonly parameters: Parameters;
+  /** Sequences in a micro-batch, and tokens in each. */
+  readonly batch: number;
+  readonly length: number;
+  /** Sparse teacher rows: their meaning and K; absent for supervised training. */
+  readonly teacher?: { readonly mode: TeacherMode; readonly kept: number };
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** Largest global norm of the gradient; 0 = no clipping. */
+  readonly clip: number;
+}
+
+/** Rows are `[B·T]`, padded on the right; `labels[r]` is what row r should predict, −100 for nothing. */
+export interface MicroBatch {
+  readonly tokens: Uint32Array<ArrayBuffer>;
+  readonly labels: Int32Array<ArrayBuffer>;
+  /** f32 `[B·T, 2]`: weights of the supervised and the distillation term, divisors inside (methods C.2). */
+  readonly weights: Float32Array<ArrayBuffer>;
+  readonly teacher?: {
+    /** `[B·T, K]` */
+    readonly ids: Uint32Array<ArrayBuffer>;
+    readonly probs: Float32Array<ArrayBuffer>;
+    /** `[B·T]` */
+    readonly counts: Uint32Array<ArrayBuffer>;
+  };
+}
+
+/** Weighted sums of both terms over one micro-batch. */
+export interface MicroLoss {
+  readonly supervised: number;
+  readonly distillation: number;
+}
+
+/** Micro-batches whose losses the ring holds before they must be read. */
+const RING_LENGTH = 64;
+
+export class Trainer {
+  readonly losses: Tensor;
+  readonly slotBytes: number;
+  #gpu: Gpu;
+  #options: TrainerOptions;
+  #owned: DeviceBuffer[] = [];
+  #rotary: RotaryTables;
+  #pool: SlotPool;
+  #inputs: {
+    tokens: Tensor;
+    labels: Tensor;
+    weights: Tensor;
+    segments: Tensor | undefined;
+    teacher: { ids: Tensor; probs: Tensor; counts: Tensor } | undefined;
+  };
+  #hyper: Tensor;
+  #gradScale: Tensor;
+  #ring: Readback;
+  #clear: Planned;
+  #micro: Planned;
+  #apply: Planned;
+  #micros = 0;
+  #read = 0;
+
+  constructor(gpu: Gpu, options: TrainerOptions) {
+    this.#gpu = gpu;
+    this.#options = options;
+    this.#pool = new SlotPool(gpu);
+    this.#rotary = new RotaryTables(gpu, options.config, options.length);
+    const rows = options.batch * options.length;
+    const own = (name: string, words: number) => this.#own(name, words);
+    const kept = options.teacher?.kept ?? 0;
+    this.#inputs = {
+      tokens: own('tokens', rows),
+      labels: own('labels', rows),
+      weights: own('row weights', 2 * rows),
+      segments: isTrainable(options.weights.embedding) ? own('segments', tokenSegmentWords(rows)) : undefined,
+      teacher: options.teacher && {
+        ids: own('teacher ids', rows * kept),
+        probs: own('teacher probabilities', rows * kept),
+        counts: own('teacher counts', rows),
+      },
+    };
+    this.losses = own('losses', 2 * rows);
+    this.#hyper = own('hyper-parameters', 8);
+    this.#gradScale = own('gradient scale', 2);
+    const ring = own('loss ring', RING_LENGTH * RING_WORDS);
+    this.#ring = new Readback(gpu, this.#bufferOf(ring), 4);
+    const state = own('state', 4);
+    this.#clear = this.#plan('clear gradients', (graph) => {
+      for (const { g } of this.#arenas()) graph.emit(fill({ y: g }, g.bytes / 4, 0));
+    });
+    this.#micro = this.#plan('micro-batch', (graph) => {
+      this.#traceModel(graph);
+      graph.emit(
+        lossRing({ losses: this.losses, weights: this.#inputs.weights, state, ring }, rows, RING_LENGTH),
+      );
+      graph.emit(advance({ state }, 0));
+    });
+    this.#apply = this.#plan('update', (graph) => this.#traceUpdate(graph));
+    this.slotBytes = this.#pool.bytes;
+  }
+
+  /** Gradients of one or more micro-batches, then one AdamW update. `step` counts from 1. */
+  async step(micros: readonly MicroBatch[], learningRate: number, step: number): Promise<void> {
+    await this.accumulate(micros);
+    const { beta1, beta2, epsilon, weightDecay } = this.#options;
+    this.#upload(this.#hyper, adamwHyper({ learningRate, beta1, beta2, epsilon, weightDecay, step }));
+    await this.#apply.program.run();
+  }
+
+  /** Clears the gradients and sums up those of the micro-batches. */
+  async accumulate(micros: readonly MicroBatch[]): Promise<void> {
+    this.#clear.program.submit();
+    for (const micro of micros) {
+      this.#uploadMicro(micro);
+      await this.#micro.program.run();
+      this.#micros++;
+    }
+  }
+
+  /** Losses of the micro-batches since the last call, oldest first; at most the last 64 are kept. */
+  async readLosses(): Promise<MicroLoss[]> {
+    const end = this.#micros;
+    const from = Math.max(this.#read, end - RING_LENGTH);
+    this.#read = end;
+    const ring = new Float32Array(await this.#ring.read());
+    return Array.from({ length: end - from }, (_, index) => {
+      const at = ((from + index) % RING_LENGTH) * RING_WORDS;
+      return { supervised: ring[at] ?? Number.NaN, distillation: ring[at + 1] ?? Number.NaN };
+    });
+  }
+
+  /** Global norm of the gradient of the last update, before clipping; NaN when it was not finite. */
+  async gradientNorm(): Promise<number> {
+    const [, norm = Number.NaN] = await this.#gpu.downloadF32(this.#bufferOf(this.#gradScale), 2);
+    return norm;
+  }
+
+  /** Unweighted losses of every row of the last micro-batch, `[B·T, 2]`. */
+  rowLosses(): Promise<Float32Array<ArrayBuffer>> {
+    return this.#gpu.downloadF32(this.#bufferOf(this.losses));
+  }
+
+  /** Milliseconds per dispatch of one micro-batch and update, where the adapter can tell. */
+  async profile(): Promise<{ kernel: string; ms: number }[]> {
+    return [...(await this.#micro.program.profile()), ...(await this.#apply.program.profile())];
+  }
+
+  dispose(): void {
+    for (const { program } of [this.#clear, this.#micro, this.#apply]) program.dispose();
+    this.#ring.dispose();
+    this.#rotary.dispose();
+    this.#pool.dispose();
+    for (const buffer of this.#owned) this.#gpu.destroyBuffer(buffer);
+  }
+
+  #traceModel(graph: Graph): void {
+    const { config, weights, batch, length, teacher } = this.#options;
+    const { tokens, labels, weights: rowWeights, segments, teacher: rows } = this.#inputs;
+    const input = { tokens, batch, length, rotary: this.#rotary.tables, ...(segments && { segments }) };
+    const hidden = decoderHidden(graph, config, weights, input);
+    const buffers: LossBuffers = {
+      labels,
+      weights: rowWeights,
+      losses: this.losses,
+      teacher: teacher && rows && { ...teacher, ...rows },
+    };
+    headLoss(graph, hidden, weights.head, buffers, { cap: config.logitCap, gradient: true });
+    graph.backward();
+  }
+
+  #traceUpdate(graph: Graph): void {
+    const gradients = this.#arenas().map(({ g }) => ({ buffer: g, count: g.bytes / 4 }));
+    const counts = gradients.map(({ count }) => count);
+    const partials = graph.tensor('norm partials', [gradientNormBytes(counts) / 4]);
+    graph.emit(clipScale(gradients, { partials, gradScale: this.#gradScale }, this.#options.clip));
+    for (const { w, g, m, v } of this.#arenas()) {
+      graph.emit(adamw({ w, g, m, v, hyper: this.#hyper, gradScale: this.#gradScale }, g.bytes / 4));
+    }
+  }
+
+  #arenas(): { w: Tensor; g: Tensor; m: Tensor; v: Tensor }[] {
+    const whole = (buffer: DeviceBuffer) => tensorIn(buffer, buffer.label, [buffer.bytes / 4]);
+    return this.#options.parameters.arenas.map(({ w, g, m, v }) => ({
+      w: whole(w),
+      g: whole(g),
+      m: whole(m),
+      v: whole(v),
+    }));
+  }
+
+  #plan(label: string, trace: (graph: Graph) => void): Planned {
+    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu');
+    trace(graph);
+    return plan(this.#gpu, graph.dispatches, { label, pool: this.#pool });
+  }
+
+  #uploadMicro({ tokens, labels, weights, teacher }: MicroBatch): void {
+    const rows = this.#options.batch * this.#options.length;
+    if (tokens.length !== rows || labels.length !== rows || weights.length !== 2 * rows) {
+      throw new AlloyError('internal', `a micro-batch has ${tokens.length} rows instead of ${rows}`);
+    }
+    this.#upload(this.#inputs.tokens, tokens);
+    this.#upload(this.#inputs.labels, labels);
+    this.#upload(this.#inputs.weights, weights);
+    if (this.#inputs.segments) this.#upload(this.#inputs.segments, tokenSegments(tokens));
+    if (!this.#inputs.teacher) return;
+    if (!teacher) throw new AlloyError('internal', 'a micro-batch lacks its teacher rows');
+    this.#upload(this.#inputs.teacher.ids, teacher.ids);
+    this.#upload(this.#inputs.teacher.probs, teacher.probs);
+    this.#upload(this.#inputs.teacher.counts, teacher.counts);
+  }
+
+  #upload(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>): void {
+    this.#gpu.upload(this.#bufferOf(tensor), data);
+  }
+
+  #bufferOf(tensor: Tensor): DeviceBuffer {
+    if (!tensor.home) throw new AlloyError('internal', `${tensor.name} has no buffer`);
+    return tensor.home;
+  }
+
+  #own(name: string, words: number): Tensor {
+    const buffer = this.#gpu.createBuffer(words * 4, name);
+    this.#owned.push(buffer);
+    return tensorIn(buffer, name, [words]);
+  }
+}
