@@ -24,6 +24,7 @@ import {
 } from '../gpu/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { SOFT_CAP } from './elementwise.ts';
+import { ADD_FOUR, LOAD_FOUR, LOWEST, ROW_REDUCE, ROW_THREADS, ROW_TURN } from './rowScan.ts';
 
 export type TeacherMode = 'sparse' | 'tail';
 
@@ -71,12 +72,9 @@ export interface HeadLossOptions {
 
 type Mode = TeacherMode | 'none';
 
-const THREADS = 256;
+const THREADS = ROW_THREADS;
 const SEGMENT = THREADS * 16;
 const MAX_KEPT = THREADS - 1;
-
-/** Stands for minus infinity: finite, and exp of its distance to any logit is 0. */
-const LOWEST = '-3.0e38';
 
 const OWNERS = `
 var<workgroup> first_kept: array<atomic<u32>, ${THREADS}>;
@@ -102,23 +100,11 @@ function statsCode(mode: Mode, capped: boolean): string {
   return `
 ${capped ? SOFT_CAP : ''}
 ${tail ? OWNERS : ''}
-var<workgroup> peaks: array<f32, ${THREADS}>;
-var<workgroup> sums: array<f32, ${THREADS}>;
+${ROW_REDUCE}
 var<workgroup> kept_label: f32;
 fn logit(row: u32, j: u32) -> f32 {
   let z = logits[row * params.vocabulary + j];
   return ${capped ? 'soft_cap(z, params.cap)' : 'z'};
-}
-fn add_up(lane: u32, a: f32, b: f32) -> vec2<f32> {
-  workgroupBarrier();
-  peaks[lane] = a;
-  sums[lane] = b;
-  workgroupBarrier();
-  for (var width = ${THREADS / 2}u; width > 0u; width >>= 1u) {
-    if (lane < width) { peaks[lane] += peaks[lane + width]; sums[lane] += sums[lane + width]; }
-    workgroupBarrier();
-  }
-  return vec2<f32>(peaks[0], sums[0]);
 }
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -131,47 +117,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   ${tail ? FIND_FIRST_KEPT : ''}
   var peak = ${LOWEST};
   var sum = 0.0;
-  for (var j = lane; j < vocabulary; j += ${4 * THREADS}u) {
-    let columns = vec4<u32>(j) + vec4<u32>(0u, ${THREADS}u, ${2 * THREADS}u, ${3 * THREADS}u);
-    let at_most = min(columns, vec4<u32>(vocabulary - 1u));
-    let loaded = vec4<f32>(logit(row, at_most.x), logit(row, at_most.y), logit(row, at_most.z), logit(row, at_most.w));
-    let inside = columns < vec4<u32>(vocabulary);
-    let z = select(vec4<f32>(${LOWEST}), loaded, inside);
+  for (var j = lane; j < vocabulary; j += ${ROW_TURN}u) {
+    ${LOAD_FOUR}
     var used = select(vec4<f32>(0.0), vec4<f32>(1.0), inside);
     ${
       tail
-        ? `while (next < j + ${4 * THREADS}u) {
+        ? `while (next < j + ${ROW_TURN}u) {
       used[(next - j) / ${THREADS}u] = 0.0;
       next = following(at, count, next);
     }`
         : ''
     }
-    let higher = max(peak, max(max(z.x, z.y), max(z.z, z.w)));
-    sum = sum * exp(peak - higher) + dot(used, exp(z - vec4<f32>(higher)));
-    peak = higher;
+    ${ADD_FOUR}
   }
-  peaks[lane] = peak;
-  sums[lane] = sum;
-  workgroupBarrier();
-  for (var width = ${THREADS / 2}u; width > 0u; width >>= 1u) {
-    if (lane < width) {
-      let a = peaks[lane];
-      let b = peaks[lane + width];
-      let higher = max(a, b);
-      sums[lane] = sums[lane] * exp(a - higher) + sums[lane + width] * exp(b - higher);
-      peaks[lane] = higher;
-    }
-    workgroupBarrier();
-  }
-  let top = peaks[0];
-  var total = sums[0];
+  let merged = merge_softmax(lane, peak, sum);
+  let top = merged.x;
+  var total = merged.y;
   ${mode === 'none' ? '' : teacherCode(tail)}
-  ${mode === 'none' ? 'let lse = top + log(total);' : ''}
+  ${mode === 'none' ? 'let log_total = log(total);' : ''}
   if (lane == 0u) {
     var ce = 0.0;
-    if (labelled) { ce = lse - logit(row, u32(label)); }
+    if (labelled) { ce = (top - logit(row, u32(label))) + log_total; }
     losses[2u * r] = ce;
-    stats[4u * r] = lse;
+    stats[4u * r] = top + log_total;
     ${mode === 'none' ? NO_TEACHER_STATS : TEACHER_STATS}
   }
 }`;
@@ -202,8 +170,8 @@ function teacherCode(tail: boolean): string {
   total = rest + add_up(lane, select(0.0, exp(kept_logit - top), mine), 0.0).x;`
       : ''
   }
-  let lse = top + log(total);
-  let added = add_up(lane, probability, probability * (lse - kept_logit));
+  let log_total = log(total);
+  let added = add_up(lane, probability, probability * ((top - kept_logit) + log_total));
   var mass = added.x;
   var kd = added.y;
   var ratio = 0.0;

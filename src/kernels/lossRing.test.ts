@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { testGpu, testValues } from '../gpu/testing.ts';
+import { advance, recordLoss, recordNorm } from './lossRing.ts';
+
+test('replays walk around the ring, micro-batches add up', async () => {
+  const gpu = await testGpu();
+  const rows = 301;
+  const losses = testValues(rows * 2, 1).map(Math.abs);
+  const weights = testValues(rows * 2, 2).map((x, i) => (i % 5 === 0 ? 0 : x / rows));
+  losses[0] = Number.NaN;
+  const buffers = {
+    losses: gpu.createFrom(losses, 'losses'),
+    weights: gpu.createFrom(weights, 'weights'),
+    gradScale: gpu.createFrom(Float32Array.of(0.5, 2), 'gradScale'),
+    state: gpu.createFrom(Uint32Array.of(9, 6), 'state'),
+    ring: gpu.createFrom(new Float32Array(4 * 4).fill(Number.NaN), 'ring'),
+  };
+  const place = { slot: 1, length: 4 };
+  const program = gpu.record(
+    [
+      recordLoss(buffers, place, rows),
+      recordLoss(buffers, place, rows - 1, true),
+      recordNorm(buffers, place),
+      advance(buffers, 1),
+    ],
+    'ring',
+  );
+  for (let step = 0; step < 3; step++) await program.run();
+  const sum = (term: number, upTo: number) =>
+    Array.from({ length: upTo }, (_, r) => 2 * r + term).reduce(
+      (total, i) => total + (weights[i] === 0 ? 0 : weights[i]! * losses[i]!),
+      0,
+    );
+  const ring = await gpu.downloadF32(buffers.ring, 16);
+  for (const entry of [2, 3, 0]) {
+    expect(ring[entry * 4]).toBeCloseTo(sum(0, rows) + sum(0, rows - 1), 6);
+    expect(ring[entry * 4 + 1]).toBeCloseTo(sum(1, rows) + sum(1, rows - 1), 6);
+    expect([...ring.slice(entry * 4 + 2, entry * 4 + 4)]).toEqual([2, 0.5]);
+  }
+  expect(ring.slice(4, 8).every(Number.isNaN)).toBe(true);
+  expect([...(await gpu.downloadU32(buffers.state, 2))]).toEqual([9, 9]);
+  program.dispose();
+  for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+});
