@@ -5,10 +5,11 @@
 import { halfFloatTable } from '../util/halfFloat.ts';
 import type { GgufTypeName } from './ggufTypes.ts';
 
-/** Receives one block. The arrays are reused from block to block. */
+/** Where one block is decoded to. `scales` and `minima` are reused from block to block. */
 export interface DecodedBlock {
-  /** One code an element, in the order of the row. */
+  /** One code an element, in the order of the row, from `codes[start]` on. */
   readonly codes: Uint8Array;
+  start: number;
   /** One scale a group. */
   readonly scales: Float32Array;
   /** One minimum a group; written only by types whose `zero` is null. */
@@ -50,15 +51,26 @@ function nibbles(raw: Uint8Array, at: number, count: number, codes: Uint8Array, 
 }
 
 /** 128 bytes-worth of 2-bit codes: bits (0,1) of 32 bytes, then bits (2,3) of the same, and so on; twice. */
-function twoBits(raw: Uint8Array, at: number, codes: Uint8Array): void {
+function twoBits(raw: Uint8Array, at: number, codes: Uint8Array, to: number): void {
   for (let i = 0; i < 256; i++)
-    codes[i] = (byte(raw, at + (i >> 7) * 32 + (i & 31)) >> (((i >> 5) & 3) * 2)) & 3;
+    codes[to + i] = (byte(raw, at + (i >> 7) * 32 + (i & 31)) >> (((i >> 5) & 3) * 2)) & 3;
 }
 
-function fifthBits(raw: Uint8Array, at: number, codes: Uint8Array): void {
-  const bits =
-    byte(raw, at) | (byte(raw, at + 1) << 8) | (byte(raw, at + 2) << 16) | (byte(raw, at + 3) << 24);
-  for (let i = 0; i < 32; i++) codes[i] = (codes[i] ?? 0) | (((bits >>> i) & 1) << 4);
+/** 16 bytes of nibbles like `nibbles`, whose fifth bits are the 32 bits at `high`. */
+function fiveBits(raw: Uint8Array, high: number, at: number, codes: Uint8Array, to: number): void {
+  const first = byte(raw, high) | (byte(raw, high + 1) << 8);
+  const second = byte(raw, high + 2) | (byte(raw, high + 3) << 8);
+  for (let i = 0; i < 16; i++) {
+    const pair = byte(raw, at + i);
+    codes[to + i] = (pair & 15) | (((first >> i) & 1) << 4);
+    codes[to + 16 + i] = (pair >> 4) | (((second >> i) & 1) << 4);
+  }
+}
+
+/** Adds the bit planes of Q3_K, Q5_K: bit n of 32 bytes belongs to the n-th 32 elements. */
+function bitPlanes(raw: Uint8Array, at: number, codes: Uint8Array, to: number, shift: number): void {
+  for (let i = 0; i < 256; i++)
+    codes[to + i] = (codes[to + i] ?? 0) | (((byte(raw, at + (i & 31)) >> (i >> 5)) & 1) << shift);
 }
 
 /** The eight 6-bit scales and minima of Q4_K and Q5_K, packed in 12 bytes, times d and −dmin. */
@@ -82,7 +94,7 @@ const q4_0: BlockDecoder = {
   zero: 8,
   decode(raw, at, block) {
     block.scales[0] = half(raw, at);
-    nibbles(raw, at + 2, 16, block.codes, 0);
+    nibbles(raw, at + 2, 16, block.codes, block.start);
   },
 };
 
@@ -93,7 +105,7 @@ const q4_1: BlockDecoder = {
   decode(raw, at, block) {
     block.scales[0] = half(raw, at);
     block.minima[0] = half(raw, at + 2);
-    nibbles(raw, at + 4, 16, block.codes, 0);
+    nibbles(raw, at + 4, 16, block.codes, block.start);
   },
 };
 
@@ -103,8 +115,7 @@ const q5_0: BlockDecoder = {
   zero: 16,
   decode(raw, at, block) {
     block.scales[0] = half(raw, at);
-    nibbles(raw, at + 6, 16, block.codes, 0);
-    fifthBits(raw, at + 2, block.codes);
+    fiveBits(raw, at + 2, at + 6, block.codes, block.start);
   },
 };
 
@@ -115,8 +126,7 @@ const q5_1: BlockDecoder = {
   decode(raw, at, block) {
     block.scales[0] = half(raw, at);
     block.minima[0] = half(raw, at + 2);
-    nibbles(raw, at + 8, 16, block.codes, 0);
-    fifthBits(raw, at + 4, block.codes);
+    fiveBits(raw, at + 4, at + 8, block.codes, block.start);
   },
 };
 
@@ -126,7 +136,8 @@ const q8_0: BlockDecoder = {
   zero: 128,
   decode(raw, at, block) {
     block.scales[0] = half(raw, at);
-    for (let i = 0; i < 32; i++) block.codes[i] = byte(raw, at + 2 + i) ^ 128;
+    const { codes, start } = block;
+    for (let i = 0; i < 32; i++) codes[start + i] = byte(raw, at + 2 + i) ^ 128;
   },
 };
 
@@ -142,7 +153,7 @@ const q2_k: BlockDecoder = {
       block.scales[g] = d * (pair & 15);
       block.minima[g] = -(dmin * (pair >> 4));
     }
-    twoBits(raw, at + 16, block.codes);
+    twoBits(raw, at + 16, block.codes, block.start);
   },
 };
 
@@ -158,9 +169,8 @@ const q3_k: BlockDecoder = {
       const high = (byte(raw, at + 104 + (g & 3)) >> ((g >> 2) * 2)) & 3;
       block.scales[g] = d * ((low | (high << 4)) - 32);
     }
-    twoBits(raw, at + 32, block.codes);
-    for (let i = 0; i < 256; i++)
-      block.codes[i] = (block.codes[i] ?? 0) | (((byte(raw, at + (i & 31)) >> (i >> 5)) & 1) << 2);
+    twoBits(raw, at + 32, block.codes, block.start);
+    bitPlanes(raw, at, block.codes, block.start, 2);
   },
 };
 
@@ -170,7 +180,8 @@ const q4_k: BlockDecoder = {
   zero: null,
   decode(raw, at, block) {
     sixBitScales(raw, at, block);
-    for (let pair = 0; pair < 4; pair++) nibbles(raw, at + 16 + pair * 32, 32, block.codes, pair * 64);
+    for (let pair = 0; pair < 4; pair++)
+      nibbles(raw, at + 16 + pair * 32, 32, block.codes, block.start + pair * 64);
   },
 };
 
@@ -180,9 +191,9 @@ const q5_k: BlockDecoder = {
   zero: null,
   decode(raw, at, block) {
     sixBitScales(raw, at, block);
-    for (let pair = 0; pair < 4; pair++) nibbles(raw, at + 48 + pair * 32, 32, block.codes, pair * 64);
-    for (let i = 0; i < 256; i++)
-      block.codes[i] = (block.codes[i] ?? 0) | (((byte(raw, at + 16 + (i & 31)) >> (i >> 5)) & 1) << 4);
+    for (let pair = 0; pair < 4; pair++)
+      nibbles(raw, at + 48 + pair * 32, 32, block.codes, block.start + pair * 64);
+    bitPlanes(raw, at + 16, block.codes, block.start, 4);
   },
 };
 
@@ -192,12 +203,14 @@ const q6_k: BlockDecoder = {
   zero: 32,
   decode(raw, at, block) {
     const d = half(raw, at + 208);
+    const { codes, start } = block;
     for (let g = 0; g < 16; g++) block.scales[g] = d * signed(raw, at + 192 + g);
     for (let part = 0; part < 2; part++) {
-      nibbles(raw, at + part * 64, 64, block.codes, part * 128);
+      const to = start + part * 128;
+      nibbles(raw, at + part * 64, 64, codes, to);
       for (let i = 0; i < 128; i++) {
         const high = (byte(raw, at + 128 + part * 32 + (i & 31)) >> ((i >> 5) * 2)) & 3;
-        block.codes[part * 128 + i] = (block.codes[part * 128 + i] ?? 0) | (high << 4);
+        codes[to + i] = (codes[to + i] ?? 0) | (high << 4);
       }
     }
   },
@@ -210,8 +223,8 @@ const iq4Codes = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 6
 /** Twice the values of a 4-bit float (E2M1), plus 12. */
 const fp4Codes = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12].map((value) => value + 12);
 
-function lookUp(codes: Uint8Array, book: readonly number[]): void {
-  for (let i = 0; i < codes.length; i++) codes[i] = book[codes[i] ?? 0] ?? 0;
+function lookUp({ codes, start }: DecodedBlock, count: number, book: readonly number[]): void {
+  for (let i = start; i < start + count; i++) codes[i] = book[codes[i] ?? 0] ?? 0;
 }
 
 const iq4_nl: BlockDecoder = {
@@ -220,8 +233,8 @@ const iq4_nl: BlockDecoder = {
   zero: 128,
   decode(raw, at, block) {
     block.scales[0] = half(raw, at);
-    nibbles(raw, at + 2, 16, block.codes, 0);
-    lookUp(block.codes, iq4Codes);
+    nibbles(raw, at + 2, 16, block.codes, block.start);
+    lookUp(block, 32, iq4Codes);
   },
 };
 
@@ -235,14 +248,14 @@ const iq4_xs: BlockDecoder = {
     for (let g = 0; g < 8; g++) {
       const low = (byte(raw, at + 4 + (g >> 1)) >> ((g & 1) * 4)) & 15;
       block.scales[g] = d * ((low | (((highs >> (g * 2)) & 3) << 4)) - 32);
-      nibbles(raw, at + 8 + g * 16, 16, block.codes, g * 32);
+      nibbles(raw, at + 8 + g * 16, 16, block.codes, block.start + g * 32);
     }
-    lookUp(block.codes, iq4Codes);
+    lookUp(block, 256, iq4Codes);
   },
 };
 
 /** Five base-3 digits a byte, the highest first: digit = the top of (byte · 3^n mod 256) · 3. */
-function ternary(raw: Uint8Array, at: number, width: number, digits: number, to: number, codes: Uint8Array) {
+function ternary(raw: Uint8Array, at: number, width: number, digits: number, codes: Uint8Array, to: number) {
   for (let digit = 0, power = 1; digit < digits; digit++, power *= 3)
     for (let i = 0; i < width; i++)
       codes[to + digit * width + i] = (((byte(raw, at + i) * power) & 255) * 3) >> 8;
@@ -259,9 +272,9 @@ const tq1_0: BlockDecoder = {
   zero: 1,
   decode(raw, at, block) {
     oneScale(raw, at + 52, block);
-    ternary(raw, at, 32, 5, 0, block.codes);
-    ternary(raw, at + 32, 16, 5, 160, block.codes);
-    ternary(raw, at + 48, 4, 4, 240, block.codes);
+    ternary(raw, at, 32, 5, block.codes, block.start);
+    ternary(raw, at + 32, 16, 5, block.codes, block.start + 160);
+    ternary(raw, at + 48, 4, 4, block.codes, block.start + 240);
   },
 };
 
@@ -271,7 +284,7 @@ const tq2_0: BlockDecoder = {
   zero: 1,
   decode(raw, at, block) {
     oneScale(raw, at + 64, block);
-    twoBits(raw, at, block.codes);
+    twoBits(raw, at, block.codes, block.start);
   },
 };
 
@@ -281,8 +294,8 @@ const mxfp4: BlockDecoder = {
   zero: 12,
   decode(raw, at, block) {
     block.scales[0] = 2 ** (byte(raw, at) - 128);
-    nibbles(raw, at + 1, 16, block.codes, 0);
-    lookUp(block.codes, fp4Codes);
+    nibbles(raw, at + 1, 16, block.codes, block.start);
+    lookUp(block, 32, fp4Codes);
   },
 };
 
@@ -301,9 +314,9 @@ const nvfp4: BlockDecoder = {
   decode(raw, at, block) {
     for (let g = 0; g < 4; g++) {
       block.scales[g] = halfE4m3(byte(raw, at + g));
-      nibbles(raw, at + 4 + g * 8, 8, block.codes, g * 16);
+      nibbles(raw, at + 4 + g * 8, 8, block.codes, block.start + g * 16);
     }
-    lookUp(block.codes, fp4Codes);
+    lookUp(block, 64, fp4Codes);
   },
 };
 

@@ -36,10 +36,16 @@ export function isPlainType(name: GgufTypeName): boolean {
   return plainTypes.has(name);
 }
 
-export function newBlock(type: GgufType, decoder: BlockDecoder): DecodedBlock {
+/** Room for one decoded block; its codes go to `codes` or to an array of their own. */
+export function newBlock(
+  type: GgufType,
+  decoder: BlockDecoder,
+  codes = new Uint8Array(type.blockElements),
+): DecodedBlock {
   const groups = type.blockElements / decoder.group;
   return {
-    codes: new Uint8Array(type.blockElements),
+    codes,
+    start: 0,
     scales: new Float32Array(groups),
     minima: new Float32Array(groups),
   };

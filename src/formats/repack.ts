@@ -60,14 +60,15 @@ export function repack(
   const { type, decoder } = quantizedType(name, label);
   const { group, bits, zero } = decoder;
   const { blockBytes, blockElements } = type;
-  const block = newBlock(type, decoder);
-  const { codes, scales, minima } = block;
-  const groups = scales.length;
   const count = (rows * cols) / blockElements;
   const data = new Uint32Array((rows * cols * bits) / 32);
   const out = new Uint8Array(data.buffer);
+  const block = bits === 8 ? newBlock(type, decoder, out) : newBlock(type, decoder);
+  const { codes, scales, minima } = block;
+  const groups = scales.length;
   const pairs = new Float32Array(count * groups * 2);
   for (let b = 0; b < count; b++) {
+    if (bits === 8) block.start = b * blockElements;
     decoder.decode(raw, b * blockBytes, block);
     for (let g = 0; g < groups; g++) {
       const scale = scales[g] ?? 0;
@@ -75,10 +76,7 @@ export function repack(
       pairs[at] = scale;
       pairs[at + 1] = zero === null ? (minima[g] ?? 0) : -zero * scale;
     }
-    if (bits === 8) {
-      out.set(codes, b * blockElements);
-      continue;
-    }
+    if (bits === 8) continue;
     const at = (b * blockElements) / 2;
     for (let i = 0; i < blockElements / 2; i++)
       out[at + i] = (codes[2 * i] ?? 0) | ((codes[2 * i + 1] ?? 0) << 4);
