@@ -14,7 +14,7 @@ import { fill } from '../kernels/elementwise.ts';
 import { tokenSegments, tokenSegmentWords } from '../kernels/embedding.ts';
 import { clipScale, gradientNormBytes } from '../kernels/gradientNorm.ts';
 import type { TeacherMode } from '../kernels/headLoss.ts';
-import { advance, lossRing, RING_WORDS } from '../kernels/lossRing.ts';
+import { advance, RING_ENTRY, recordLoss, recordNorm } from '../kernels/lossRing.ts';
 import type { DecoderConfig } from '../models/config.ts';
 import { type DecoderWeights, decoderHidden } from '../models/decoder.ts';
 import type { Parameters } from '../models/parameters.ts';
@@ -54,14 +54,19 @@ export interface MicroBatch {
   };
 }
 
-/** Weighted sums of both terms over one micro-batch. */
-export interface MicroLoss {
+/** What one step leaves in the ring. */
+export interface StepLoss {
+  /** Weighted sums of both terms over the step's rows, nats. */
   readonly supervised: number;
   readonly distillation: number;
+  /** Global norm of the gradient before clipping, and the factor it was scaled by (0: not finite, step skipped). */
+  readonly gradientNorm: number;
+  readonly gradientScale: number;
 }
 
-/** Micro-batches whose losses the ring holds before they must be read. */
-const RING_LENGTH = 64;
+/** Steps whose losses the ring holds before they must be read. */
+export const RING_LENGTH = 64;
+const RING = { slot: 0, length: RING_LENGTH };
 
 export class Trainer {
   readonly losses: Tensor;
@@ -84,7 +89,7 @@ export class Trainer {
   #clear: Planned;
   #micro: Planned;
   #apply: Planned;
-  #micros = 0;
+  #steps = 0;
   #read = 0;
 
   constructor(gpu: Gpu, options: TrainerOptions) {
@@ -109,20 +114,23 @@ export class Trainer {
     this.losses = own('losses', 2 * rows);
     this.#hyper = own('hyper-parameters', 8);
     this.#gradScale = own('gradient scale', 2);
-    const ring = own('loss ring', RING_LENGTH * RING_WORDS);
+    const ring = own('loss ring', RING_LENGTH * RING_ENTRY);
     this.#ring = new Readback(gpu, this.#bufferOf(ring), 4);
     const state = own('state', 4);
+    const record = { losses: this.losses, weights: this.#inputs.weights, state, ring };
     this.#clear = this.#plan('clear gradients', (graph) => {
       for (const { g } of this.#arenas()) graph.emit(fill({ y: g }, g.bytes / 4, 0));
+      graph.emit(recordLoss(record, RING, 0));
     });
     this.#micro = this.#plan('micro-batch', (graph) => {
       this.#traceModel(graph);
-      graph.emit(
-        lossRing({ losses: this.losses, weights: this.#inputs.weights, state, ring }, rows, RING_LENGTH),
-      );
+      graph.emit(recordLoss(record, RING, rows, true));
+    });
+    this.#apply = this.#plan('update', (graph) => {
+      this.#traceUpdate(graph);
+      graph.emit(recordNorm({ gradScale: this.#gradScale, state, ring }, RING));
       graph.emit(advance({ state }, 0));
     });
-    this.#apply = this.#plan('update', (graph) => this.#traceUpdate(graph));
     this.slotBytes = this.#pool.bytes;
   }
 
@@ -132,6 +140,7 @@ export class Trainer {
     const { beta1, beta2, epsilon, weightDecay } = this.#options;
     this.#upload(this.#hyper, adamwHyper({ learningRate, beta1, beta2, epsilon, weightDecay, step }));
     await this.#apply.program.run();
+    this.#steps++;
   }
 
   /** Clears the gradients and sums up those of the micro-batches. */
@@ -140,26 +149,23 @@ export class Trainer {
     for (const micro of micros) {
       this.#uploadMicro(micro);
       await this.#micro.program.run();
-      this.#micros++;
     }
   }
 
-  /** Losses of the micro-batches since the last call, oldest first; at most the last 64 are kept. */
-  async readLosses(): Promise<MicroLoss[]> {
-    const end = this.#micros;
+  /** Losses of the steps since the last call, oldest first; at most the last 64 are kept. */
+  async readLosses(): Promise<StepLoss[]> {
+    const end = this.#steps;
     const from = Math.max(this.#read, end - RING_LENGTH);
     this.#read = end;
     const ring = new Float32Array(await this.#ring.read());
     return Array.from({ length: end - from }, (_, index) => {
-      const at = ((from + index) % RING_LENGTH) * RING_WORDS;
-      return { supervised: ring[at] ?? Number.NaN, distillation: ring[at + 1] ?? Number.NaN };
+      const at = ((from + index) % RING_LENGTH) * RING_ENTRY;
+      const [supervised = NaN, distillation = NaN, gradientNorm = NaN, gradientScale = NaN] = ring.slice(
+        at,
+        at + RING_ENTRY,
+      );
+      return { supervised, distillation, gradientNorm, gradientScale };
     });
-  }
-
-  /** Global norm of the gradient of the last update, before clipping; NaN when it was not finite. */
-  async gradientNorm(): Promise<number> {
-    const [, norm = Number.NaN] = await this.#gpu.downloadF32(this.#bufferOf(this.#gradScale), 2);
-    return norm;
   }
 
   /** Unweighted losses of every row of the last micro-batch, `[B·T, 2]`. */

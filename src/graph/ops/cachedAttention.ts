@@ -1,4 +1,4 @@
-import { cachedAttention as attend, cacheWrite } from '../../kernels/attentionCached.ts';
+import { AlloyError } from '../../util/errors.ts';
 import type { Graph } from '../graph.ts';
 import type { Tensor } from '../tensor.ts';
 import type { AttentionOptions } from './attention.ts';
@@ -9,4 +9,7 @@ export interface KvCache {
   readonly v: Tensor;
   /** Positions. */
   readonly capacity: number;
+}
+export function cachedAttention(_g: Graph, _q: Tensor, _k: Tensor, _v: Tensor, _o: AttentionOptions, _c: KvCache, _s: Tensor): Tensor {
+  throw new AlloyError('internal', 'todo');
 }

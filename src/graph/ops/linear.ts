@@ -1,5 +1,5 @@
-import { columnSums } from '../../kernels/matmulColumnSums.ts';
 import { matmulNN, matmulNT, matmulTN } from '../../kernels/matmul.ts';
+import { columnSums } from '../../kernels/matmulColumnSums.ts';
 import { AlloyError } from '../../util/errors.ts';
 import type { Gradients, Graph } from '../graph.ts';
 import { type Adapter, isTrainable, type Matrix, type Tensor, type Weight } from '../tensor.ts';
