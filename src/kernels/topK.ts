@@ -16,7 +16,7 @@ export const MAX_TOP_K = 64;
 const CAPACITY = 1024;
 
 /** WGSL: f32 as u32 in the same order, ±0 equal, NaN lowest; and back. */
-const ORDERED = `
+export const ORDERED = `
 fn ordered(x: f32) -> u32 {
   let bits = bitcast<u32>(x);
   if ((bits & 0x7fffffffu) == 0u) { return 0x80000000u; }
