@@ -9,6 +9,8 @@ export interface TokenSpan {
 export interface ContentSpan {
   readonly start: number;
   readonly end: number;
+  /** The answer was cut short on purpose: the end of its turn is not trained. */
+  readonly openEnd?: boolean;
 }
 
 export interface Placement {
@@ -60,7 +62,8 @@ export function placeTokens(
       if (token.start >= content.start) trainable(next);
     }
     const closing = tokens[next];
-    if (closing !== undefined && closing.start === content.end && ends.has(closing.id)) trainable(next);
+    const ended = closing !== undefined && closing.start === content.end && ends.has(closing.id);
+    if (ended && content.openEnd !== true) trainable(next);
   });
   return {
     segments,

@@ -1,7 +1,7 @@
 import { type Alignment, alignConversation } from '../align/alignConversation.ts';
 import { reasonCode } from '../align/pairing.ts';
 import { SparseRow } from '../align/project.ts';
-import { type ContentNll, comparableNll, type Representation } from '../align/representation.ts';
+import { comparableNll, nllPerByte, type Representation } from '../align/representation.ts';
 import type { VocabularyMap } from '../align/vocabularyMap.ts';
 import type { LabelPath } from './labelPath.ts';
 import { minCe } from './minCe.ts';
@@ -60,10 +60,9 @@ export function fuseConversation(
   options: FuseOptions,
   aligned: Alignment = alignConversation(pivot, source, map, options.minimumMass),
 ): ConversationTargets {
-  const likelihoods = comparableNll(pivot, source);
-  const nllPerByte = { pivot: perByte(likelihoods.a), source: perByte(likelihoods.b) };
+  const likelihoods = comparablePerByte(pivot, source);
   const candidates =
-    options.choice === 'source' ? [Number.NaN, nllPerByte.source] : Object.values(nllPerByte);
+    options.choice === 'source' ? [Number.NaN, likelihoods.source] : Object.values(likelihoods);
   const chosen = (['pivot', 'source'] as const)[minCe(candidates)] ?? 'dropped';
   const reasons = aligned.reasons.slice();
   const builder = new TargetBuilder(pivot, Math.max(pivot.topK, source.topK) + 1);
@@ -81,7 +80,7 @@ export function fuseConversation(
     if (path === 'other') reasons[row] = reasonCode('low-mass');
     else builder.add(row, path, scratch);
   }
-  return { id: pivot.id, chosen, nllPerByte, ...builder.finish(), reasons };
+  return { id: pivot.id, chosen, nllPerByte: likelihoods, ...builder.finish(), reasons };
 }
 
 function ownRow(pivot: Representation, row: number, loss: TargetLoss, into: SparseRow): void {
@@ -103,7 +102,13 @@ function sourceRow(
   return 'published';
 }
 
-const perByte = ({ nats, bytes }: ContentNll) => (bytes > 0 ? nats / bytes : Number.NaN);
+/** On the bytes that both scored; on each model's own where they have none in common. */
+function comparablePerByte(pivot: Representation, source: Representation) {
+  const { a, b } = comparableNll(pivot, source);
+  return a.bytes > 0 && b.bytes > 0
+    ? { pivot: a.nats / a.bytes, source: b.nats / b.bytes }
+    : { pivot: nllPerByte(pivot), source: nllPerByte(source) };
+}
 
 class TargetBuilder {
   readonly #pivot: Representation;

@@ -31,9 +31,6 @@ export interface DataOrder {
   readonly seed: number;
 }
 
-/** Streams of random numbers that no other purpose may use: one for each epoch's order. */
-const EPOCH_STREAM = 0x0da7a000;
-
 /**
  * How many optimizer steps a run has: `steps` if told, else enough for `epochs` passes over the data.
  * @throws AlloyError `bad-data` where there is nothing to train on.
@@ -58,7 +55,7 @@ export function stepCount(
  */
 export class BatchOrder {
   readonly #order: DataOrder;
-  readonly #epochs = new Map<number, Uint32Array>();
+  readonly #epochs = new Map<number, readonly number[]>();
 
   constructor(order: DataOrder) {
     this.#order = order;
@@ -73,13 +70,16 @@ export class BatchOrder {
     });
   }
 
-  #epoch(epoch: number): Uint32Array {
-    let permutation = this.#epochs.get(epoch);
-    if (permutation === undefined) {
-      permutation = shuffle(this.#order.conversations, this.#order.seed, EPOCH_STREAM + epoch);
-      for (const old of this.#epochs.keys()) if (old < epoch - 1) this.#epochs.delete(old);
-      this.#epochs.set(epoch, permutation);
-    }
+  #epoch(epoch: number): readonly number[] {
+    const known = this.#epochs.get(epoch);
+    if (known !== undefined) return known;
+    const permutation = shuffle(
+      [...Array(this.#order.conversations).keys()],
+      this.#order.seed,
+      `distill.order/${epoch}`,
+    );
+    for (const old of this.#epochs.keys()) if (old < epoch - 1) this.#epochs.delete(old);
+    this.#epochs.set(epoch, permutation);
     return permutation;
   }
 }

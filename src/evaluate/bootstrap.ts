@@ -1,5 +1,5 @@
 import { AlloyError } from '../util/errors.ts';
-import { uniform } from '../util/random.ts';
+import { randomStream } from '../util/random.ts';
 
 /** One unit that is drawn as a whole: a conversation, or a family of conversations that tell one story. */
 export interface Unit {
@@ -20,9 +20,6 @@ export interface BootstrapOptions {
   /** Share of the resamples between low and high; 0.95. */
   readonly level?: number;
 }
-
-/** The stream of random numbers that picks units. */
-const RESAMPLE_STREAM = 0x0b007000;
 
 /**
  * Percentile interval of Σ numerators / Σ denominators over units drawn with replacement. With nats over bytes this is
@@ -76,12 +73,12 @@ function resample(
   if (count === 0) throw new AlloyError('bad-data', 'There is nothing to evaluate; give held-out data.');
   const all = Uint32Array.from({ length: count }, (_, index) => index);
   const value = statistic(models.map((units) => ratio(units, all)));
+  const draws = randomStream(seed, 'evaluate.bootstrap');
   const drawn = new Uint32Array(count);
   const values = new Float64Array(resamples);
   for (let round = 0; round < resamples; round++) {
     for (let place = 0; place < count; place++) {
-      const draw = uniform(seed, RESAMPLE_STREAM, round * count + place);
-      drawn[place] = Math.min(count - 1, Math.floor(draw * count));
+      drawn[place] = Math.floor(draws.uniform(round * count + place) * count);
     }
     values[round] = statistic(models.map((units) => ratio(units, drawn)));
   }

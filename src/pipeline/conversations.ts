@@ -20,21 +20,19 @@ export function parseConversations(text: string, file: string): readonly DataCon
   const lines = text.replace(/^\uFEFF/u, '').split('\n');
   const seen = new Map<string, number>();
   const conversations: DataConversation[] = [];
-  lines.forEach((line, index) => {
-    if (line.trim() === '') return;
+  for (const [index, line] of lines.entries()) {
+    if (line.trim() === '') continue;
     const fail = (problem: string): never => {
       throw new AlloyError('bad-data', `${file}, line ${index + 1}: ${problem}.`);
     };
     const conversation = parseLine(line, fail);
     const earlier = seen.get(conversation.id);
     if (earlier !== undefined) {
-      return fail(
-        `id "${conversation.id}" stands on line ${earlier} already; give every conversation its own`,
-      );
+      fail(`id "${conversation.id}" stands on line ${earlier} already; give every conversation its own`);
     }
     seen.set(conversation.id, index + 1);
     conversations.push(conversation);
-  });
+  }
   if (conversations.length === 0) {
     throw new AlloyError('bad-data', `${file} holds no conversation; give one JSON object a line.`);
   }
