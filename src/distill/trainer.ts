@@ -26,9 +26,10 @@ export interface TrainerOptions {
   /** Weights whose trainable parts belong to `parameters`. */
   readonly weights: DecoderWeights;
   readonly parameters: Parameters;
-  /** Sequences in a micro-batch, and tokens in each. */
+  /** Sequences in a micro-batch. */
   readonly batch: number;
-  readonly length: number;
+  /** Lengths in tokens that micro-batches come in; one program each. */
+  readonly lengths: readonly number[];
   /** Sparse teacher rows: their meaning and K; absent for supervised training. */
   readonly teacher?: { readonly mode: TeacherMode; readonly kept: number };
   readonly beta1: number;
@@ -41,6 +42,8 @@ export interface TrainerOptions {
 
 /** Rows are `[B·T]`, padded on the right; `labels[r]` is what row r should predict, −100 for nothing. */
 export interface MicroBatch {
+  /** T, one of the trainer's lengths. */
+  readonly length: number;
   readonly tokens: Uint32Array<ArrayBuffer>;
   readonly labels: Int32Array<ArrayBuffer>;
   /** f32 `[B·T, 2]`: weights of the supervised and the distillation term, divisors inside (methods C.2). */
@@ -87,7 +90,7 @@ export class Trainer {
   #gradScale: Tensor;
   #ring: Readback;
   #clear: Planned;
-  #micro: Planned;
+  readonly #micro = new Map<number, Planned>();
   #apply: Planned;
   #steps = 0;
   #read = 0;
@@ -96,8 +99,9 @@ export class Trainer {
     this.#gpu = gpu;
     this.#options = options;
     this.#pool = new SlotPool(gpu);
-    this.#rotary = new RotaryTables(gpu, options.config, options.length);
-    const rows = options.batch * options.length;
+    const longest = Math.max(...options.lengths);
+    this.#rotary = new RotaryTables(gpu, options.config, longest);
+    const rows = options.batch * longest;
     const own = (name: string, words: number) => this.#own(name, words);
     const kept = options.teacher?.kept ?? 0;
     this.#inputs = {
@@ -122,10 +126,13 @@ export class Trainer {
       for (const { g } of this.#arenas()) graph.emit(fill({ y: g }, g.bytes / 4, 0));
       graph.emit(recordLoss(record, RING, 0));
     });
-    this.#micro = this.#plan('micro-batch', (graph) => {
-      this.#traceModel(graph);
-      graph.emit(recordLoss(record, RING, rows, true));
-    });
+    for (const length of [...options.lengths].sort((a, b) => b - a)) {
+      const planned = this.#plan(`micro-batch of ${length}`, (graph) => {
+        this.#traceModel(graph, length);
+        graph.emit(recordLoss(record, RING, options.batch * length, true));
+      });
+      this.#micro.set(length, planned);
+    }
     this.#apply = this.#plan('update', (graph) => {
       this.#traceUpdate(graph);
       graph.emit(recordNorm({ gradScale: this.#gradScale, state, ring }, RING));
@@ -148,7 +155,7 @@ export class Trainer {
     this.#clear.program.submit();
     for (const micro of micros) {
       this.#uploadMicro(micro);
-      await this.#micro.program.run();
+      await this.#programFor(micro.length).run();
     }
   }
 
@@ -173,21 +180,27 @@ export class Trainer {
     return this.#gpu.downloadF32(this.#bufferOf(this.losses));
   }
 
-  /** Milliseconds per dispatch of one micro-batch and update, where the adapter can tell. */
-  async profile(): Promise<{ kernel: string; ms: number }[]> {
-    return [...(await this.#micro.program.profile()), ...(await this.#apply.program.profile())];
+  /** Milliseconds per dispatch of one micro-batch of a length and an update, where the adapter can tell. */
+  async profile(length: number): Promise<{ kernel: string; ms: number }[]> {
+    return [...(await this.#programFor(length).profile()), ...(await this.#apply.program.profile())];
   }
 
   dispose(): void {
-    for (const { program } of [this.#clear, this.#micro, this.#apply]) program.dispose();
+    for (const { program } of [this.#clear, ...this.#micro.values(), this.#apply]) program.dispose();
     this.#ring.dispose();
     this.#rotary.dispose();
     this.#pool.dispose();
     for (const buffer of this.#owned) this.#gpu.destroyBuffer(buffer);
   }
 
-  #traceModel(graph: Graph): void {
-    const { config, weights, batch, length, teacher } = this.#options;
+  #programFor(length: number): Planned['program'] {
+    const planned = this.#micro.get(length);
+    if (!planned) throw new AlloyError('internal', `no program for micro-batches of ${length} tokens`);
+    return planned.program;
+  }
+
+  #traceModel(graph: Graph, length: number): void {
+    const { config, weights, batch, teacher } = this.#options;
     const { tokens, labels, weights: rowWeights, segments, teacher: rows } = this.#inputs;
     const input = { tokens, batch, length, rotary: this.#rotary.tables, ...(segments && { segments }) };
     const hidden = decoderHidden(graph, config, weights, input);
@@ -227,8 +240,8 @@ export class Trainer {
     return plan(this.#gpu, graph.dispatches, { label, pool: this.#pool });
   }
 
-  #uploadMicro({ tokens, labels, weights, teacher }: MicroBatch): void {
-    const rows = this.#options.batch * this.#options.length;
+  #uploadMicro({ length, tokens, labels, weights, teacher }: MicroBatch): void {
+    const rows = this.#options.batch * length;
     if (tokens.length !== rows || labels.length !== rows || weights.length !== 2 * rows) {
       throw new AlloyError('internal', `a micro-batch has ${tokens.length} rows instead of ${rows}`);
     }

@@ -167,15 +167,15 @@ function recordStep(
     if (!buffer) throw new AlloyError('internal', `${kernel.name}: the buffer "${name}" is missing`);
     return { buffer, writable };
   });
-  for (const { buffer, writable } of bound) {
-    const shared = bound.filter((other) => other.buffer.raw === buffer.raw);
-    if (writable && shared.length > 1) {
-      throw new AlloyError(
-        'internal',
-        `${kernel.name}: "${buffer.label}" is bound more than once and written`,
-      );
-    }
-  }
+  bound.forEach((one, index) => {
+    for (const other of bound.slice(index + 1))
+      if (clash(one, other)) {
+        throw new AlloyError(
+          'internal',
+          `${kernel.name}: "${one.buffer.label}" is bound more than once and written`,
+        );
+      }
+  });
   const entries: GPUBindGroupEntry[] = bound.map(({ buffer }, binding) => ({
     binding,
     resource: { buffer: buffer.raw, offset: buffer.offset, size: Math.ceil(buffer.bytes / 4) * 4 },
@@ -191,4 +191,18 @@ function recordStep(
     grid,
     label: kernel.name,
   };
+}
+
+interface Bound {
+  readonly buffer: DeviceBuffer;
+  readonly writable: boolean;
+}
+
+/** WebGPU forbids reading and writing one buffer in a dispatch, and writing two ranges of it that overlap. */
+function clash(a: Bound, b: Bound): boolean {
+  if (a.buffer.raw !== b.buffer.raw || !(a.writable || b.writable)) return false;
+  if (!(a.writable && b.writable)) return true;
+  return (
+    a.buffer.offset < b.buffer.offset + b.buffer.bytes && b.buffer.offset < a.buffer.offset + a.buffer.bytes
+  );
 }

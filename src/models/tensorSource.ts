@@ -1,3 +1,4 @@
+import type { GgufModel } from '../formats/ggufModel.ts';
 import type { TensorFolder } from '../formats/shardedSafetensors.ts';
 import { packMatrix } from '../kernels/quantize.ts';
 import { type PackedMatrix, unpack } from '../kernels/weightFormat.ts';
@@ -35,6 +36,21 @@ export function folderTensors(folder: TensorFolder): TensorSource {
         };
       }
       return { format: { kind: 'f32' }, rows, cols, data: await folder.readFloat32(name) };
+    },
+  };
+}
+
+/** A GGUF file; its blocks become affine blocks without a second rounding. */
+export function ggufTensors(model: GgufModel): TensorSource {
+  return {
+    file: model.gguf.source.name,
+    shape: (name) => model.tensors.get(name)?.tensor.shape,
+    vector: (name) => model.readFloat32(name),
+    async matrix(name) {
+      const packed = await model.readPacked(name);
+      if (packed) return packed;
+      const [rows = 1, cols = 1] = model.entry(name).tensor.shape;
+      return { format: { kind: 'f32' }, rows, cols, data: await model.readFloat32(name) };
     },
   };
 }

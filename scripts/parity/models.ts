@@ -1,0 +1,358 @@
+/**
+ * Tiny random models against recordings of the PyTorch implementations: logits, loss, every gradient, AdamW, greedy
+ * decoding, LoRA and distillation. Both sides compute in f32 and only the order of sums differs, so 1e-4 of a tensor's
+ * largest value leaves room for rounding (recordings in double precision differ by about 2e-6) and for nothing else.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type MicroBatch, Trainer } from '../../src/distill/trainer.ts';
+import { readPeft } from '../../src/formats/peft.ts';
+import { SafetensorsFile } from '../../src/formats/safetensors.ts';
+import { openTensorFolder } from '../../src/formats/shardedSafetensors.ts';
+import type { Gpu } from '../../src/gpu/gpu.ts';
+import { Graph, tensorIn } from '../../src/graph/graph.ts';
+import { multiply } from '../../src/graph/ops/linear.ts';
+import { plan, SlotPool } from '../../src/graph/plan.ts';
+import { TrainableAdapters } from '../../src/models/adapters.ts';
+import { type DecoderConfig, parseConfig } from '../../src/models/config.ts';
+import { type DecoderWeights, decoderHidden, MATRICES } from '../../src/models/decoder.ts';
+import { Generator, GREEDY } from '../../src/models/generator.ts';
+import type { Parameters } from '../../src/models/parameters.ts';
+import { RotaryTables } from '../../src/models/rotaryTables.ts';
+import { folderTensors, type TensorSource } from '../../src/models/tensorSource.ts';
+import { loadDecoder, matrixPath } from '../../src/models/weights.ts';
+import { nodeFileSource } from '../../src/storage/nodeStorage.ts';
+import { AlloyError, required } from '../../src/util/errors.ts';
+import { type Checks, largest } from './checks.ts';
+
+const RELATIVE = 1e-4;
+
+interface Reference {
+  readonly loss: number;
+  readonly greedy: { readonly prompt: number[]; readonly tokens: number[] };
+  readonly adamw: {
+    readonly lr: number;
+    readonly betas: [number, number];
+    readonly eps: number;
+    readonly weight_decay: number;
+    readonly losses: number[];
+    readonly after_one_step: string[];
+  };
+  readonly lora?: {
+    readonly r: number;
+    readonly alpha: number;
+    readonly loss: number;
+    readonly adamw_losses: number[];
+  };
+  readonly distill?: {
+    readonly lambda: number;
+    readonly k: number;
+    readonly variants: Record<string, { loss: number; ce: number; kd: number }>;
+  };
+}
+
+interface Case {
+  readonly name: string;
+  readonly folder: string;
+  readonly config: DecoderConfig;
+  readonly source: TensorSource;
+  readonly recorded: SafetensorsFile;
+  readonly reference: Reference;
+  readonly batch: number;
+  readonly length: number;
+  readonly micro: MicroBatch;
+  readonly supervised: number;
+}
+
+/** Changes a tensor on its way in, for the test that a wrong weight is noticed. */
+export type Tamper = (source: TensorSource) => TensorSource;
+
+/** Every case folder under `<goldens>/models`. */
+export async function checkModels(
+  gpu: Gpu,
+  goldens: string,
+  checks: Checks,
+  tamper: Tamper = (same) => same,
+): Promise<void> {
+  const root = join(goldens, 'models');
+  if (!existsSync(root)) return;
+  for (const name of readdirSync(root).sort()) {
+    if (!existsSync(join(root, name, 'config.json'))) continue;
+    await checks.guard(name, () => checkCase(gpu, join(root, name), name, checks, tamper));
+  }
+}
+
+async function checkCase(
+  gpu: Gpu,
+  folder: string,
+  name: string,
+  checks: Checks,
+  tamper: Tamper,
+): Promise<void> {
+  let one: Case;
+  try {
+    one = await openCase(folder, name, 'config.json', tamper);
+  } catch (error) {
+    if (!(error instanceof AlloyError && error.code === 'unsupported')) throw error;
+    checks.skip(name, error.message);
+    return;
+  }
+  await checkLogits(gpu, one, checks, `${name} logits`);
+  if (existsSync(join(folder, 'config.hub.json'))) {
+    await checkLogits(
+      gpu,
+      await openCase(folder, name, 'config.hub.json', tamper),
+      checks,
+      `${name} logits, older config`,
+    );
+  }
+  await checkTraining(gpu, one, checks);
+  await checkGreedy(gpu, one, checks);
+  if (one.reference.lora) await checkLora(gpu, one, required(one.reference.lora, 'lora'), checks);
+  if (one.reference.distill)
+    await checkDistillation(gpu, one, required(one.reference.distill, 'distill'), checks);
+}
+
+async function openCase(folder: string, name: string, configFile: string, tamper: Tamper): Promise<Case> {
+  const path = join(folder, configFile);
+  const config = parseConfig(JSON.parse(readFileSync(path, 'utf8')), path);
+  const open = async (file: string) =>
+    existsSync(join(folder, file)) ? nodeFileSource(join(folder, file)) : null;
+  const source = tamper(folderTensors(await openTensorFolder(open, folder)));
+  const recorded = await SafetensorsFile.open(await nodeFileSource(join(folder, 'reference.safetensors')));
+  const [batch = 1, length = 1] = required(recorded.tensors.get('input_ids'), 'input_ids').shape;
+  const { micro, supervised } = await supervisedBatch(recorded, batch, length);
+  const reference = JSON.parse(readFileSync(join(folder, 'reference.json'), 'utf8')) as Reference;
+  return { name, folder, config, source, recorded, reference, batch, length, micro, supervised };
+}
+
+/** Labels moved to the row that predicts them, each with weight 1/n. */
+async function supervisedBatch(
+  recorded: SafetensorsFile,
+  batch: number,
+  length: number,
+): Promise<{ micro: MicroBatch; supervised: number }> {
+  const tokens = Uint32Array.from(await recorded.readFloat32('input_ids'));
+  const given = await recorded.readFloat32('labels');
+  const labels = new Int32Array(batch * length).fill(-100);
+  for (let row = 0; row < batch; row++) {
+    for (let t = 0; t + 1 < length; t++) labels[row * length + t] = given[row * length + t + 1] ?? -100;
+  }
+  const supervised = labels.filter((label) => label >= 0).length;
+  const weights = new Float32Array(2 * labels.length);
+  labels.forEach((label, row) => {
+    if (label >= 0) weights[2 * row] = 1 / supervised;
+  });
+  return { micro: { length, tokens, labels, weights }, supervised };
+}
+
+async function logitsOf(gpu: Gpu, one: Case, weights: DecoderWeights): Promise<Float32Array> {
+  const { config, batch, length } = one;
+  const pool = new SlotPool(gpu);
+  const rotary = new RotaryTables(gpu, config, length);
+  const buffer = gpu.createFrom(one.micro.tokens, 'tokens');
+  const graph = new Graph(gpu.info.software ? 'software' : 'gpu');
+  const tokens = tensorIn(buffer, 'tokens', [batch * length]);
+  const hidden = decoderHidden(graph, config, weights, { tokens, batch, length, rotary: rotary.tables });
+  const logits = graph.tensor('logits', [batch * length, config.vocabSize]);
+  multiply(graph, hidden, weights.head, logits);
+  const planned = plan(gpu, graph.dispatches, { label: 'logits', pool, keep: [logits] });
+  planned.program.submit();
+  const values = await gpu.downloadF32(planned.bufferOf(logits));
+  planned.program.dispose();
+  rotary.dispose();
+  pool.dispose();
+  gpu.destroyBuffer(buffer);
+  const cap = config.logitCap;
+  return cap > 0 ? values.map((z) => cap * Math.tanh(z / cap)) : values;
+}
+
+async function checkLogits(gpu: Gpu, one: Case, checks: Checks, name: string): Promise<void> {
+  const loaded = await loadDecoder(gpu, one.config, one.source, { precision: 'f32' });
+  await compareLogits(gpu, one, loaded.weights, await one.recorded.readFloat32('logits'), checks, name);
+  loaded.dispose();
+}
+
+async function compareLogits(
+  gpu: Gpu,
+  one: Case,
+  weights: DecoderWeights,
+  want: Float32Array,
+  checks: Checks,
+  name: string,
+): Promise<void> {
+  const mask = await one.recorded.readFloat32('attention_mask');
+  const visible = (i: number) => mask[Math.floor(i / one.config.vocabSize)] === 1;
+  checks.close(name, await logitsOf(gpu, one, weights), want, RELATIVE * largest(want), visible);
+}
+
+function trainerFor(gpu: Gpu, one: Case, weights: DecoderWeights, parameters: Parameters, kept = 0): Trainer {
+  const { betas, eps, weight_decay: weightDecay } = one.reference.adamw;
+  return new Trainer(gpu, {
+    config: one.config,
+    weights,
+    parameters,
+    batch: one.batch,
+    lengths: [one.length],
+    ...(kept > 0 && { teacher: { mode: 'sparse' as const, kept } }),
+    beta1: betas[0],
+    beta2: betas[1],
+    epsilon: eps,
+    weightDecay,
+    clip: 0,
+  });
+}
+
+async function compareGradients(
+  parameters: Parameters,
+  recorded: SafetensorsFile,
+  recordedName: (parameter: string) => string,
+  checks: Checks,
+  label: string,
+): Promise<void> {
+  const wanted = new Map<string, Float32Array>();
+  for (const name of parameters.names) wanted.set(name, await recorded.readFloat32(recordedName(name)));
+  const most = Math.max(...[...wanted.values()].map(largest));
+  for (const [name, want] of wanted) {
+    const tolerance = Math.max(RELATIVE * largest(want), 1e-7 * most);
+    checks.close(`${label} ${name}`, await parameters.read(name, 'g'), want, tolerance);
+  }
+}
+
+/** Losses before each step, as the recordings have them. */
+async function trainingLosses(
+  trainer: Trainer,
+  micro: MicroBatch,
+  rate: number,
+  steps: number,
+): Promise<number[]> {
+  for (let step = 1; step <= steps; step++) await trainer.step([micro], rate, step);
+  return (await trainer.readLosses()).map(({ supervised, distillation }) => supervised + distillation);
+}
+
+async function checkTraining(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
+  const { name, reference, recorded, micro } = one;
+  const loaded = await loadDecoder(gpu, one.config, one.source, { trainable: true });
+  const parameters = required(loaded.parameters, 'parameters');
+  const trainer = trainerFor(gpu, one, loaded.weights, parameters);
+  await trainer.accumulate([micro]);
+  const rows = await trainer.rowLosses();
+  checks.close(
+    `${name} nll`,
+    rows.filter((_, i) => i % 2 === 0),
+    await recorded.readFloat32('nll'),
+    RELATIVE * 10,
+  );
+  await compareGradients(
+    parameters,
+    recorded,
+    (parameter) => `grad.${parameter}`,
+    checks,
+    `${name} gradient of`,
+  );
+  const { lr, losses, after_one_step: afterOne } = reference.adamw;
+  await trainer.step([micro], lr, 1);
+  for (const parameter of afterOne) {
+    const gradient = await recorded.readFloat32(`grad.${parameter}`);
+    const steady = (i: number) => Math.abs(gradient[i] ?? 0) > 1e-6;
+    const want = await recorded.readFloat32(`adamw1.${parameter}`);
+    checks.close(`${name} ${parameter} after AdamW`, await parameters.read(parameter), want, 1e-5, steady);
+  }
+  for (let step = 2; step <= losses.length; step++) await trainer.step([micro], lr, step);
+  const got = (await trainer.readLosses()).map(({ supervised }) => supervised);
+  checks.close(`${name} losses`, got, losses, 2e-4);
+  checks.close(`${name} loss`, got.slice(0, 1), [reference.loss], 1e-5 * Math.max(1, reference.loss));
+  trainer.dispose();
+  loaded.dispose();
+}
+
+async function checkGreedy(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
+  const { prompt, tokens } = one.reference.greedy;
+  const loaded = await loadDecoder(gpu, one.config, one.source, { precision: 'f32' });
+  const generator = new Generator(gpu, one.config, loaded.weights, {
+    capacity: prompt.length + tokens.length,
+  });
+  const got: number[] = [];
+  for await (const { id } of generator.generate(prompt, { ...GREEDY, maxNewTokens: tokens.length }, []))
+    got.push(id);
+  checks.add(
+    `${one.name} greedy`,
+    got.join() === tokens.join(),
+    `${got.join(' ')} instead of ${tokens.join(' ')}`,
+  );
+  generator.dispose();
+  loaded.dispose();
+}
+
+async function checkLora(
+  gpu: Gpu,
+  one: Case,
+  lora: NonNullable<Reference['lora']>,
+  checks: Checks,
+): Promise<void> {
+  const folder = join(one.folder, 'lora');
+  const tensors = await SafetensorsFile.open(await nodeFileSource(join(folder, 'adapter_model.safetensors')));
+  const adapter = await readPeft(
+    JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8')),
+    tensors,
+  );
+  const recorded = await SafetensorsFile.open(await nodeFileSource(join(one.folder, 'lora.safetensors')));
+  const loaded = await loadDecoder(gpu, one.config, one.source, { precision: 'f32' });
+  const matrices = MATRICES.filter((matrix) =>
+    adapter.matrices.some(({ module }) => module === matrixPath(0, matrix)),
+  );
+  const adapters = new TrainableAdapters(gpu, one.config, loaded.weights, {
+    rank: lora.r,
+    alpha: lora.alpha,
+    matrices,
+  });
+  for (const { module, a, b } of adapter.matrices) adapters.set(module, a, b);
+  const logits = await recorded.readFloat32('logits');
+  await compareLogits(gpu, one, adapters.weights, logits, checks, `${one.name} LoRA logits`);
+  const trainer = trainerFor(gpu, one, adapters.weights, adapters.parameters);
+  await trainer.accumulate([one.micro]);
+  const recordedName = (parameter: string) => `grad.base_model.model.${parameter}`;
+  await compareGradients(adapters.parameters, recorded, recordedName, checks, `${one.name} LoRA gradient of`);
+  const losses = await trainingLosses(trainer, one.micro, one.reference.adamw.lr, lora.adamw_losses.length);
+  checks.close(`${one.name} LoRA losses`, losses, lora.adamw_losses, 2e-4);
+  trainer.dispose();
+  adapters.dispose();
+  loaded.dispose();
+}
+
+async function checkDistillation(
+  gpu: Gpu,
+  one: Case,
+  distill: NonNullable<Reference['distill']>,
+  checks: Checks,
+): Promise<void> {
+  const recorded = await SafetensorsFile.open(await nodeFileSource(join(one.folder, 'distill.safetensors')));
+  const ids = Uint32Array.from(await recorded.readFloat32('teacher_ids'));
+  const mask = await recorded.readFloat32('teacher_mask');
+  const counts = Uint32Array.from(mask, (flag) => (flag === 1 ? distill.k : 0));
+  const taught = counts.filter((count) => count > 0).length;
+  const weights = one.micro.weights.map((weight, i) => {
+    if (i % 2 === 0) return weight * distill.lambda;
+    return counts[(i - 1) / 2] ? (1 - distill.lambda) / taught : 0;
+  });
+  const loaded = await loadDecoder(gpu, one.config, one.source, { trainable: true });
+  const parameters = required(loaded.parameters, 'parameters');
+  const trainer = trainerFor(gpu, one, loaded.weights, parameters, distill.k);
+  for (const [variant, numbers] of Object.entries(distill.variants)) {
+    const probs = await recorded.readFloat32(`${variant}.teacher_probs`);
+    await trainer.accumulate([{ ...one.micro, weights, teacher: { ids, probs, counts } }]);
+    const rows = await trainer.rowLosses();
+    const total = rows.reduce((sum, loss, i) => sum + loss * (weights[i] ?? 0), 0);
+    checks.close(`${one.name} distillation ${variant} loss`, [total], [numbers.loss], 1e-4);
+    const recordedName = (parameter: string) => `${variant}.grad.${parameter}`;
+    await compareGradients(
+      parameters,
+      recorded,
+      recordedName,
+      checks,
+      `${one.name} distillation ${variant} gradient of`,
+    );
+  }
+  trainer.dispose();
+  loaded.dispose();
+}
