@@ -1,0 +1,73 @@
+import { Button } from '@mantine/core';
+import { useState } from 'react';
+import { openDevice, useDevice } from '../state/device.ts';
+import { startRun, useRun } from '../state/run.ts';
+import { Icon } from '../views/Icon.tsx';
+import { adviceFor, surroundings } from './advice.ts';
+import classes from './DeviceBanner.module.css';
+
+/** Says on every stage what is missing when there is no GPU to work with, and what to do about it. */
+export function DeviceBanner() {
+  const device = useDevice((state) => state.device);
+  if (device.kind === 'unsupported') return <Unsupported fault={device.fault} />;
+  if (device.kind === 'lost') return <Lost reason={device.reason} />;
+  return null;
+}
+
+function Unsupported({ fault }: { readonly fault: Parameters<typeof adviceFor>[0] }) {
+  const [folded, setFolded] = useState(false);
+  const { title, steps } = adviceFor(fault, surroundings());
+  return (
+    <section className={classes.banner} aria-label="WebGPU is missing">
+      <Icon name="warning" size={18} />
+      <div className={classes.words}>
+        <h2>{title}</h2>
+        <p>{fault.message}</p>
+        {folded ? null : (
+          <>
+            <ol>
+              {steps.map((step) => (
+                <li key={step}>{step}</li>
+              ))}
+            </ol>
+            <p className={classes.still}>
+              Without it you can still look at the models and see how their tokenizers cut a text; running and
+              training them needs the GPU.
+            </p>
+          </>
+        )}
+        <div className={classes.actions}>
+          <Button variant="default" onClick={openDevice}>
+            Try again
+          </Button>
+          <Button variant="subtle" onClick={() => setFolded(!folded)} aria-expanded={!folded}>
+            {folded ? 'What to do' : 'Fold'}
+          </Button>
+        </div>
+      </div>
+    </section>
+  );
+}
+
+function Lost({ reason }: { readonly reason: string }) {
+  const interrupted = useRun((state) => state.recipe !== undefined && state.status !== 'done');
+  const reopen = async () => {
+    await openDevice();
+    if (interrupted && useDevice.getState().device.kind === 'ready') await startRun();
+  };
+  return (
+    <section className={classes.banner} data-kind="lost" role="alert">
+      <Icon name="warning" size={18} />
+      <div className={classes.words}>
+        <h2>The GPU was lost</h2>
+        <p>
+          The browser reports: {reason}. A driver update, a sleeping laptop or too little memory can cause it.
+          Finished stages and checkpoints are kept.
+        </p>
+        <div className={classes.actions}>
+          <Button onClick={reopen}>{interrupted ? 'Open it again and resume' : 'Open it again'}</Button>
+        </div>
+      </div>
+    </section>
+  );
+}

@@ -1,0 +1,103 @@
+import { ActionIcon, Progress, Tooltip } from '@mantine/core';
+import { useEffect } from 'react';
+import { refreshMemory, useDevice } from '../state/device.ts';
+import { showStage } from '../state/layout.ts';
+import { isActive, pauseRun, resumeRun, stopRun, useRun } from '../state/run.ts';
+import { formatBytes, formatSeconds } from '../views/format.ts';
+import { Icon } from '../views/Icon.tsx';
+import classes from './StatusBar.module.css';
+import { stageWords } from './stageWords.ts';
+
+const memoryEveryMs = 5000;
+
+/** Device, memory and the one running job, on every screen. */
+export function StatusBar() {
+  return (
+    <footer className={classes.bar}>
+      <Device />
+      <Memory />
+      <Job />
+      <span className={classes.local}>
+        <Icon name="lock" size={13} /> Everything stays on this machine
+      </span>
+    </footer>
+  );
+}
+
+function Device() {
+  const device = useDevice((state) => state.device);
+  switch (device.kind) {
+    case 'opening':
+      return <span>Opening the GPU…</span>;
+    case 'unsupported':
+      return <span className={classes.bad}>No usable GPU</span>;
+    case 'lost':
+      return <span className={classes.bad}>GPU lost</span>;
+    case 'ready': {
+      const { name, software, features } = device.report;
+      const detail = `${name}. ${features.join(', ') || 'No optional features'}. One binding holds up to ${formatBytes(device.report.bindingBytes)}.`;
+      return (
+        <Tooltip label={detail} maw={320}>
+          <span className={classes.device}>
+            <span className={classes.live} aria-hidden="true" />
+            {name}
+            {software ? ' (software, slow)' : ''}
+          </span>
+        </Tooltip>
+      );
+    }
+  }
+}
+
+function Memory() {
+  const memory = useDevice((state) => state.memory);
+  useEffect(() => {
+    const timer = setInterval(refreshMemory, memoryEveryMs);
+    return () => clearInterval(timer);
+  }, []);
+  if (!memory) return null;
+  return (
+    <span className={`${classes.memory} num`}>
+      GPU memory {formatBytes(memory.bytes)}{' '}
+      <span className="quiet">· peak {formatBytes(memory.peakBytes)}</span>
+    </span>
+  );
+}
+
+function Job() {
+  const status = useRun((state) => state.status);
+  const task = useRun((state) => state.tasks.findLast((entry) => entry.state === 'running'));
+  if (!isActive(status)) return <span className={classes.job} />;
+  const share = task && task.total > 0 ? task.done / task.total : undefined;
+  const words = task ? `${stageWords[task.stage].doing} ${task.label}` : 'Starting';
+  return (
+    <span className={classes.job}>
+      <button type="button" className={classes.jobName} onClick={() => showStage('fuse')}>
+        {status === 'paused' ? 'Paused: ' : ''}
+        {words}
+      </button>
+      {share === undefined ? null : (
+        <>
+          <Progress value={100 * share} w={90} size={4} aria-label={words} className={classes.jobBar} />
+          <span className={`${classes.jobCount} num`}>
+            {task?.done}/{task?.total}
+            {task?.secondsLeft === undefined || status === 'paused'
+              ? ''
+              : ` · ${formatSeconds(task.secondsLeft)} left`}
+          </span>
+        </>
+      )}
+      <ActionIcon
+        size={20}
+        aria-label={status === 'paused' ? 'Resume the run' : 'Pause the run'}
+        disabled={status === 'stopping'}
+        onClick={status === 'paused' ? resumeRun : pauseRun}
+      >
+        <Icon name={status === 'paused' ? 'play' : 'pause'} size={12} />
+      </ActionIcon>
+      <ActionIcon size={20} aria-label="Stop the run" disabled={status === 'stopping'} onClick={stopRun}>
+        <Icon name="stop" size={12} />
+      </ActionIcon>
+    </span>
+  );
+}

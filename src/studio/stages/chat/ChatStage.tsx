@@ -1,0 +1,195 @@
+import { ActionIcon, Button, Select, Switch, Textarea } from '@mantine/core';
+import { type FormEvent, useEffect, useRef, useState } from 'react';
+import { useIdentity } from '../../app/useIdentity.ts';
+import { ask, clearChat, interruptChat, setChatSource, setShowSft, useChat } from '../../state/chat.ts';
+import { selectReady, useDevice } from '../../state/device.ts';
+import { showStage } from '../../state/layout.ts';
+import { useMerge } from '../../state/merge.ts';
+import { useProject } from '../../state/project.ts';
+import { startRun, useRun } from '../../state/run.ts';
+import { Icon } from '../../views/Icon.tsx';
+import { ModelBadge } from '../../views/ModelBadge.tsx';
+import { PanelState } from '../../views/PanelState.tsx';
+import classes from './ChatStage.module.css';
+import { ChatTurn } from './ChatTurn.tsx';
+import { Suggestions } from './Suggestions.tsx';
+
+/** One prompt, several models, side by side. */
+export function ChatStage() {
+  const unsupported = useDevice((state) => state.device.kind === 'unsupported');
+  const recipe = useProject((state) => state.recipe);
+  if (unsupported) {
+    return (
+      <PanelState
+        condition={{
+          kind: 'unsupported',
+          title: 'Chatting needs the GPU',
+          text: 'The models run on the graphics adapter, and none can be used here.',
+        }}
+      />
+    );
+  }
+  if (!recipe) return <PanelState condition={{ kind: 'loading', title: 'Reading the models…' }} />;
+  return <Conversation />;
+}
+
+/** The columns of the moment, in order; what only a run makes is left out before it. */
+export function useColumns(): readonly string[] {
+  const sources = useProject((state) => state.recipe?.sources);
+  const chosen = useChat((state) => state.source);
+  const showSft = useChat((state) => state.showSft);
+  const hasMerge = useMerge((state) => state.view !== undefined);
+  const source = chosen && sources?.includes(chosen) ? chosen : sources?.[0];
+  return [
+    'pivot',
+    ...(source ? [source] : []),
+    ...(hasMerge && showSft ? ['sft'] : []),
+    ...(hasMerge ? ['fused'] : []),
+  ];
+}
+
+function Conversation() {
+  const turns = useChat((state) => state.turns);
+  const columns = useColumns();
+  const end = useRef<HTMLDivElement>(null);
+  const count = turns.length;
+  useEffect(() => {
+    if (count > 0) end.current?.scrollIntoView({ block: 'end' });
+  }, [count]);
+  return (
+    <div className={classes.stage}>
+      <div className={classes.scroll}>
+        <ColumnHeads columns={columns} />
+        {turns.map((turn) => (
+          <ChatTurn key={turn.id} turn={turn} columns={columns} />
+        ))}
+        {count === 0 ? <Suggestions columns={columns} /> : null}
+        <div ref={end} />
+      </div>
+      <Prompt columns={columns} />
+    </div>
+  );
+}
+
+function ColumnHeads({ columns }: { readonly columns: readonly string[] }) {
+  const sources = useProject((state) => state.recipe?.sources ?? []);
+  const hasMerge = useMerge((state) => state.view !== undefined);
+  const active = useRun((state) => state.status === 'running' || state.status === 'paused');
+  const ready = useDevice(selectReady);
+  const identify = useIdentity();
+  return (
+    <div className={classes.heads} style={{ '--columns': columns.length + (hasMerge ? 0 : 1) }}>
+      {columns.map((column) => (
+        <div
+          key={column}
+          className={classes.head}
+          style={{ '--tone': `var(--tone-${identify(column).tone})` }}
+        >
+          {sources.includes(column) && sources.length > 1 ? (
+            <Select
+              aria-label="Source to compare"
+              variant="unstyled"
+              data={sources.map((name) => ({ value: name, label: identify(name).label }))}
+              value={column}
+              onChange={(name) => name && setChatSource(name)}
+              leftSection={<ModelBadge identity={identify(column)} size={18} />}
+              leftSectionWidth={26}
+              className={classes.sourceSelect}
+            />
+          ) : (
+            <ModelBadge identity={identify(column)} named />
+          )}
+        </div>
+      ))}
+      {hasMerge ? null : (
+        <div className={classes.head} data-missing>
+          <ModelBadge identity={{ ...identify('fused'), hollow: true }} named />
+          {active ? (
+            <Button size="compact-xs" variant="default" onClick={() => showStage('fuse')}>
+              Being made
+            </Button>
+          ) : (
+            <Button
+              size="compact-xs"
+              variant="default"
+              disabled={!ready}
+              onClick={() => {
+                startRun();
+                showStage('fuse');
+              }}
+            >
+              Run the sample
+            </Button>
+          )}
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Prompt({ columns }: { readonly columns: readonly string[] }) {
+  const [text, setText] = useState('');
+  const busy = useChat((state) => state.busy);
+  const hasTurns = useChat((state) => state.turns.length > 0);
+  const showSft = useChat((state) => state.showSft);
+  const hasMerge = useMerge((state) => state.view !== undefined);
+  const ready = useDevice(selectReady);
+  const heldout = useProject((state) => state.heldout);
+  const send = (event?: FormEvent) => {
+    event?.preventDefault();
+    if (busy || !text.trim()) return;
+    const known = heldout.find((conversation) =>
+      conversation.messages.some((message) => message.role === 'user' && message.content === text.trim()),
+    );
+    ask(text, columns, known?.accept);
+    setText('');
+  };
+  return (
+    <form className={classes.prompt} onSubmit={send}>
+      <Textarea
+        className={classes.input}
+        aria-label="Prompt"
+        placeholder="Ask all of them"
+        autosize
+        minRows={1}
+        maxRows={5}
+        value={text}
+        onChange={(event) => setText(event.currentTarget.value)}
+        onKeyDown={(event) => {
+          if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
+            event.preventDefault();
+            send();
+          }
+        }}
+      />
+      {busy ? (
+        <Button h={36} variant="default" onClick={interruptChat} leftSection={<Icon name="stop" size={12} />}>
+          Interrupt
+        </Button>
+      ) : (
+        <Button
+          h={36}
+          type="submit"
+          disabled={!ready || !text.trim()}
+          leftSection={<Icon name="send" size={13} />}
+        >
+          Ask
+        </Button>
+      )}
+      <div className={classes.options}>
+        {hasMerge ? (
+          <Switch
+            label="SFT only"
+            checked={showSft}
+            onChange={(event) => setShowSft(event.currentTarget.checked)}
+          />
+        ) : null}
+        {hasTurns ? (
+          <ActionIcon aria-label="Clear the conversation" disabled={busy} onClick={clearChat}>
+            <Icon name="trash" size={15} />
+          </ActionIcon>
+        ) : null}
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,73 @@
+import { SegmentedControl } from '@mantine/core';
+import { useEffect, useState } from 'react';
+import { useDevice } from '../../state/device.ts';
+import { useProject } from '../../state/project.ts';
+import { startRun, useRun } from '../../state/run.ts';
+import { PanelState } from '../../views/PanelState.tsx';
+import { CurvesPanel } from './CurvesPanel.tsx';
+import classes from './FuseStage.module.css';
+import { ReportPanel } from './ReportPanel.tsx';
+import { RunBar } from './RunBar.tsx';
+import { SettingsPanel } from './SettingsPanel.tsx';
+import { StageProgressList } from './StageProgressList.tsx';
+
+type Tab = 'run' | 'report';
+
+/** One run: its settings, its curves, its report. */
+export function FuseStage() {
+  const recipe = useProject((state) => state.recipe);
+  const hasReport = useRun((state) => state.report !== undefined);
+  const fault = useRun((state) => (state.status === 'failed' ? state.fault : undefined));
+  const unsupported = useDevice((state) => state.device.kind === 'unsupported');
+  const [tab, setTab] = useState<Tab>(hasReport ? 'report' : 'run');
+  // The report shows itself when it comes, and a new run brings the curves back.
+  useEffect(() => setTab(hasReport ? 'report' : 'run'), [hasReport]);
+
+  if (!recipe) return <PanelState condition={{ kind: 'loading', title: 'Reading the models…' }} />;
+  return (
+    <div className={classes.stage}>
+      <div className={classes.top}>
+        <RunBar />
+        <SegmentedControl
+          aria-label="Show"
+          value={tab}
+          onChange={(value) => setTab(value === 'report' ? 'report' : 'run')}
+          data={[
+            { value: 'run', label: 'Curves' },
+            { value: 'report', label: 'Report' },
+          ]}
+        />
+      </div>
+      <StageProgressList />
+      {fault ? (
+        <PanelState
+          condition={{
+            kind: 'error',
+            title: 'The fusion stopped',
+            text: `${fault.message} Finished parts are kept.`,
+            ...(fault.detail === undefined ? {} : { detail: fault.detail }),
+            action: { label: 'Try again', run: startRun },
+          }}
+        />
+      ) : null}
+      {tab === 'report' ? (
+        <ReportPanel />
+      ) : (
+        <div className={classes.columns}>
+          <SettingsPanel />
+          {unsupported ? (
+            <PanelState
+              condition={{
+                kind: 'unsupported',
+                title: 'Training needs the GPU',
+                text: 'The settings can be looked at and changed; a run can start once WebGPU works here.',
+              }}
+            />
+          ) : (
+            <CurvesPanel />
+          )}
+        </div>
+      )}
+    </div>
+  );
+}

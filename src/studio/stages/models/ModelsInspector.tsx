@@ -1,0 +1,68 @@
+import { useIdentity } from '../../app/useIdentity.ts';
+import { useLayout } from '../../state/layout.ts';
+import { useProject } from '../../state/project.ts';
+import { FactList } from '../../views/FactList.tsx';
+import { formatBytes, formatCount } from '../../views/format.ts';
+import { InspectorSection } from '../../views/InspectorSection.tsx';
+import { ModelBadge } from '../../views/ModelBadge.tsx';
+
+/** The chosen model beside the pivot, and the data that the fusion learns from. */
+export function ModelsInspector() {
+  const focus = useLayout((state) => state.focus);
+  const { models, recipe, train, heldout } = useProject();
+  const identify = useIdentity();
+  const chosen = focus?.kind === 'model' ? models.find((model) => model.name === focus.name) : undefined;
+  const pivot = models.find((model) => model.name === recipe?.pivot);
+  const domains = [...new Set(train.map((conversation) => conversation.domain ?? 'other'))];
+  const count = (list: typeof train, domain: string) =>
+    list.filter((conversation) => (conversation.domain ?? 'other') === domain).length;
+  return (
+    <>
+      {chosen ? (
+        <InspectorSection title={<ModelBadge identity={identify(chosen.name)} named />}>
+          <FactList
+            facts={[
+              ['Name', chosen.name],
+              ['Parameters', chosen.parameters.toLocaleString('en')],
+              ['Family', chosen.family],
+              ['Tokenizer', chosen.tokenizer ?? '–'],
+              ['Vocabulary', `${formatCount(chosen.vocab)} tokens`],
+              ['Context', `${formatCount(chosen.context)} tokens`],
+              ['Size', formatBytes(chosen.bytes)],
+              ['Licence', chosen.licence],
+            ]}
+          />
+          {pivot && pivot !== chosen ? (
+            <FactList
+              facts={[
+                ['Against the pivot', `${(chosen.parameters / pivot.parameters).toFixed(1)} × its size`],
+                ['Its weights', 'are not mixed with the pivot’s: only what it expects is taught'],
+                ['Its tokens', 'are cut in its own way, so its rows are aligned first'],
+              ]}
+            />
+          ) : null}
+        </InspectorSection>
+      ) : (
+        <InspectorSection title="Models">
+          <p>
+            Choose a model’s name to see its numbers here. One model is the pivot, up to four are sources.
+          </p>
+        </InspectorSection>
+      )}
+      {recipe ? (
+        <InspectorSection title="Conversations">
+          <FactList
+            facts={[
+              ['To learn from', `${train.length}`],
+              ['Held out', `${heldout.length}`],
+              ...domains.map((domain): [string, string] => [
+                domain,
+                `${count(train, domain)} + ${count(heldout, domain)}`,
+              ]),
+            ]}
+          />
+        </InspectorSection>
+      ) : null}
+    </>
+  );
+}

@@ -1,0 +1,104 @@
+import { Button } from '@mantine/core';
+import { useIdentity } from '../../app/useIdentity.ts';
+import { selectReady, useDevice } from '../../state/device.ts';
+import { inspect, showStage } from '../../state/layout.ts';
+import { assign, loadProject, useProject } from '../../state/project.ts';
+import { isActive, startRun, useRun } from '../../state/run.ts';
+import { FusionDiagram } from '../../views/FusionDiagram.tsx';
+import { formatBytes } from '../../views/format.ts';
+import { Icon } from '../../views/Icon.tsx';
+import { PanelState } from '../../views/PanelState.tsx';
+import { ModelPanel } from './ModelPanel.tsx';
+import classes from './ModelsStage.module.css';
+
+/** Which models there are, what each knows, and which part it has. */
+export function ModelsStage() {
+  const { models, recipe, loading, fault } = useProject();
+  const identify = useIdentity();
+  if (fault) {
+    const action = { label: 'Try again', run: loadProject };
+    return (
+      <PanelState
+        condition={{ kind: 'error', title: 'The models could not be read', text: fault.message, action }}
+      />
+    );
+  }
+  if (loading || !recipe) return <PanelState condition={{ kind: 'loading', title: 'Reading the models…' }} />;
+  const domains = [...new Set(models.flatMap((model) => Object.keys(model.scores)))];
+  const part = (name: string) =>
+    name === recipe.pivot ? 'pivot' : recipe.sources.includes(name) ? 'source' : 'off';
+  return (
+    <div className={classes.stage}>
+      <Door />
+      <ul className={classes.cards}>
+        {models.map((model) => (
+          <li key={model.name}>
+            <ModelPanel
+              model={model}
+              identity={identify(model.name)}
+              domains={domains}
+              part={part(model.name)}
+              onAssign={(next) => assign(model.name, next)}
+              onInspect={() => inspect({ kind: 'model', name: model.name })}
+            />
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+/** The way in: one press runs the whole sample. Afterwards it points on. */
+function Door() {
+  const models = useProject((state) => state.models);
+  const recipe = useProject((state) => state.recipe);
+  const train = useProject((state) => state.train.length);
+  const status = useRun((state) => state.status);
+  const ready = useDevice(selectReady);
+  const identify = useIdentity();
+  if (!recipe) return null;
+  const inUse = models.filter((model) => model.name === recipe.pivot || recipe.sources.includes(model.name));
+  const bytes = inUse.reduce((sum, model) => sum + model.bytes, 0);
+  const run = () => {
+    startRun();
+    showStage('fuse');
+  };
+  return (
+    <section className={classes.door} aria-label="Run the sample">
+      <div className={classes.words}>
+        <h2>
+          Fuse what {recipe.sources.length === 1 ? 'another model knows' : 'several models know'} into one
+        </h2>
+        <p>
+          {inUse.length} small chat models are built in ({formatBytes(bytes)}). One press lines up their
+          tokenizers, lets every source teach its own copy of the pivot on {train} conversations, and merges
+          the copies. Everything runs in this tab, on your GPU.
+        </p>
+        <div className={classes.actions}>
+          {isActive(status) ? (
+            <Button onClick={() => showStage('fuse')}>Watch the run</Button>
+          ) : status === 'done' ? (
+            <>
+              <Button onClick={() => showStage('chat')}>Chat with the fused model</Button>
+              <Button variant="default" onClick={() => showStage('fuse')}>
+                Look at the report
+              </Button>
+            </>
+          ) : (
+            <>
+              <Button onClick={run} disabled={!ready} leftSection={<Icon name="play" size={13} />}>
+                Run the sample
+              </Button>
+              <Button variant="default" onClick={() => showStage('align')}>
+                Look at the tokens first
+              </Button>
+            </>
+          )}
+        </div>
+      </div>
+      <figure className={classes.figure}>
+        <FusionDiagram sources={recipe.sources} identify={identify} />
+      </figure>
+    </section>
+  );
+}

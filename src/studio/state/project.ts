@@ -1,0 +1,95 @@
+import { create } from 'zustand';
+import type { Conversation, ModelCard } from '../../pipeline/protocol.ts';
+import type { Recipe } from '../../pipeline/recipe.ts';
+import { engine } from './client.ts';
+import { type Fault, toFault } from './fault.ts';
+import { maximumSources } from './identity.ts';
+import { withValue } from './recipeChanges.ts';
+
+interface ProjectStore {
+  readonly models: readonly ModelCard[];
+  /** The sample's recipe as it came: what reset goes back to. */
+  readonly defaults: Recipe | undefined;
+  /** The recipe as the person has it now. */
+  readonly recipe: Recipe | undefined;
+  readonly train: readonly Conversation[];
+  readonly heldout: readonly Conversation[];
+  readonly loading: boolean;
+  readonly fault: Fault | undefined;
+}
+
+export const useProject = create<ProjectStore>()(() => ({
+  models: [],
+  defaults: undefined,
+  recipe: undefined,
+  train: [],
+  heldout: [],
+  loading: false,
+  fault: undefined,
+}));
+
+/** Reads the built-in models and the sample. */
+export async function loadProject(): Promise<void> {
+  useProject.setState({ loading: true, fault: undefined });
+  try {
+    const [models, sample] = await Promise.all([engine().models(), engine().sample()]);
+    useProject.setState(({ recipe }) => ({
+      models,
+      defaults: sample.recipe,
+      recipe: recipe ?? sample.recipe,
+      train: sample.train,
+      heldout: sample.heldout,
+      loading: false,
+    }));
+  } catch (error) {
+    useProject.setState({ loading: false, fault: toFault(error) });
+  }
+}
+
+/** Changes one value of the recipe by its dotted path. */
+export function editRecipe(path: string, value: unknown): void {
+  useProject.setState(({ recipe }) => (recipe ? { recipe: withValue(recipe, path, value) } : {}));
+}
+
+export function resetRecipe(): void {
+  useProject.setState(({ defaults }) => ({ recipe: defaults }));
+}
+
+/** Gives a model its part; the former pivot becomes a source where there is room. */
+export function assign(name: string, part: 'pivot' | 'source' | 'off'): void {
+  useProject.setState(({ recipe }) => {
+    if (!recipe) return {};
+    const { pivot, sources } = assigned(recipe.pivot, recipe.sources, name, part);
+    return { recipe: { ...recipe, pivot, sources: [...sources] } };
+  });
+}
+
+/** The rule of `assign` by itself: always exactly one pivot and at least one source. */
+export function assigned(
+  pivot: string,
+  sources: readonly string[],
+  name: string,
+  part: 'pivot' | 'source' | 'off',
+): { readonly pivot: string; readonly sources: readonly string[] } {
+  const others = sources.filter((source) => source !== name);
+  if (part === 'pivot') {
+    return name === pivot
+      ? { pivot, sources }
+      : { pivot: name, sources: [pivot, ...others].slice(0, maximumSources) };
+  }
+  if (name === pivot) return { pivot, sources };
+  if (part === 'off') return others.length > 0 ? { pivot, sources: others } : { pivot, sources };
+  if (sources.includes(name) || sources.length >= maximumSources) return { pivot, sources };
+  return { pivot, sources: [...sources, name] };
+}
+
+/** Titles by model name, for labels. */
+export function titlesOf(models: readonly ModelCard[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(models.map((model) => [model.name, model.title]));
+}
+
+/** How a conversation is called in a list: its first question. */
+export function conversationTitle(conversation: Conversation): string {
+  const question = conversation.messages.find((message) => message.role === 'user');
+  return question?.content.replace(/\s+/g, ' ').trim() ?? conversation.id;
+}

@@ -1,0 +1,58 @@
+/** The dots of the stage rail, as a pure function of what the stores hold. */
+import type { StageId } from './layout.ts';
+import type { RunStatus, RunTask } from './run.ts';
+
+export type StageStatus = 'empty' | 'ready' | 'running' | 'paused' | 'stale' | 'done' | 'failed';
+
+export interface StageFacts {
+  readonly hasRecipe: boolean;
+  readonly deviceReady: boolean;
+  readonly runStatus: RunStatus;
+  readonly tasks: readonly Pick<RunTask, 'stage' | 'state'>[];
+  readonly aligned: boolean;
+  readonly hasReport: boolean;
+  readonly hasMerge: boolean;
+  /** Dotted paths in which the recipe differs from the run's. */
+  readonly changedPaths: readonly string[];
+  readonly chatting: boolean;
+  readonly hasTurns: boolean;
+}
+
+/** Which parts of a recipe a stage's result hangs on. */
+const upstream: Readonly<Record<'align' | 'fuse' | 'merge', RegExp>> = {
+  align: /^(pivot|sources|data|represent|align|seed)\b/,
+  fuse: /^(pivot|sources|data|represent|align|seed|fuse|train|evaluate)\b/,
+  merge: /^(pivot|sources|data|represent|align|seed|fuse|train|merge)\b/,
+};
+
+export function stageStatus(stage: StageId, facts: StageFacts): StageStatus {
+  const { runStatus, changedPaths } = facts;
+  const active = runStatus === 'running' || runStatus === 'paused' || runStatus === 'stopping';
+  const current = facts.tasks.findLast((task) => task.state === 'running')?.stage;
+  const moving = runStatus === 'paused' ? 'paused' : 'running';
+  const staleFor = (name: 'align' | 'fuse' | 'merge') =>
+    changedPaths.some((path) => upstream[name].test(path));
+  switch (stage) {
+    case 'models':
+      return facts.hasRecipe ? 'done' : 'empty';
+    case 'align': {
+      if (active && (current === 'represent' || current === 'align')) return moving;
+      const has = facts.tasks.some((task) => task.stage === 'align' && task.state === 'done');
+      if (has) return staleFor('align') ? 'stale' : 'done';
+      return facts.aligned || facts.hasRecipe ? 'ready' : 'empty';
+    }
+    case 'fuse':
+      if (active) return moving;
+      if (runStatus === 'failed') return 'failed';
+      if (facts.hasReport) return staleFor('fuse') ? 'stale' : 'done';
+      return facts.hasRecipe && facts.deviceReady ? 'ready' : 'empty';
+    case 'merge':
+      if (active && current === 'merge') return moving;
+      if (facts.hasMerge) return staleFor('merge') ? 'stale' : 'done';
+      return 'empty';
+    case 'chat':
+      if (facts.chatting) return 'running';
+      if (facts.hasTurns) return facts.hasMerge && staleFor('merge') ? 'stale' : 'done';
+      return facts.deviceReady && facts.hasRecipe ? 'ready' : 'empty';
+  }
+}

@@ -1,0 +1,49 @@
+import { formatShare, visibleWhitespace } from './format.ts';
+import classes from './TokenBars.module.css';
+
+export interface TokenBar {
+  readonly text: string;
+  readonly probability: number;
+  /** Where a tick is drawn: the probability to compare with. */
+  readonly reference?: number;
+  /** The token that stands in the text. */
+  readonly isTrue?: boolean;
+}
+
+/** Likeliest tokens with their probabilities, one bar each, all on the scale 0 to 1. */
+export function TokenBars({
+  bars,
+  tone,
+  label,
+  wide = false,
+}: {
+  readonly bars: readonly TokenBar[];
+  readonly tone: string;
+  readonly label: string;
+  readonly wide?: boolean;
+}) {
+  return (
+    <ol
+      className={classes.bars}
+      aria-label={label}
+      data-wide={wide || undefined}
+      style={{ '--tone': `var(--tone-${tone})` }}
+    >
+      {bars.map(({ text, probability, reference, isTrue }, rank) => (
+        // biome-ignore lint/suspicious/noArrayIndexKey: two entries may have the same text
+        <li key={`${text} ${rank}`} data-true={isTrue || undefined}>
+          <span className={classes.text} title={text}>
+            {visibleWhitespace(text) || '∅'}
+          </span>
+          <span className={classes.track}>
+            <span className={classes.bar} style={{ width: `${100 * probability}%` }} />
+            {reference === undefined ? null : (
+              <span className={classes.tick} style={{ left: `${100 * reference}%` }} />
+            )}
+          </span>
+          <span className={`${classes.value} num`}>{formatShare(probability)}</span>
+        </li>
+      ))}
+    </ol>
+  );
+}
