@@ -104,7 +104,7 @@ export function selectByVariance(deltas: readonly Delta[], tau: number): Uint8Ar
   return mask;
 }
 
-/** η_j = E_j / Σ E with E_j the selected elements' sum of squares; equal where that says nothing. */
+/** η of the selected elements' energies; see `coefficientsOf`. */
 export function energyCoefficients(
   deltas: readonly Delta[],
   mask: Uint8Array | undefined,
@@ -117,9 +117,21 @@ export function energyCoefficients(
     }
     return energy;
   });
+  return coefficientsOf(energies, deltas[0]?.length ?? 0, variant);
+}
+
+/**
+ * η_j = E_j / Σ E with E_j the selected elements' sum of squares; equal where that says nothing.
+ * @param elements of the matrix, selected or not
+ */
+export function coefficientsOf(
+  energies: readonly number[],
+  elements: number,
+  variant: SceVariant,
+): readonly number[] {
   const total = energies.reduce((sum, energy) => sum + energy, 0);
-  const meanSquares = total / Math.max(1, deltas[0]?.length ?? 0);
+  const meanSquares = total / Math.max(1, elements);
   const silent = variant === 'upstream' ? meanSquares < UPSTREAM_GUARD : total === 0;
-  if (silent || !Number.isFinite(total)) return deltas.map(() => 1 / deltas.length);
+  if (silent || !Number.isFinite(total)) return energies.map(() => 1 / energies.length);
   return energies.map((energy) => energy / total);
 }

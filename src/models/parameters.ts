@@ -116,6 +116,35 @@ export class Parameters {
     return values;
   }
 
+  /** Values and moments of all arenas, for a checkpoint: `[w, m, v]` of each in turn. */
+  async snapshot(): Promise<Float32Array<ArrayBuffer>[]> {
+    const parts: Float32Array<ArrayBuffer>[] = [];
+    for (const { w, m, v } of this.arenas) {
+      for (const buffer of [w, m, v]) parts.push(await this.#gpu.downloadF32(buffer));
+    }
+    return parts;
+  }
+
+  /** Puts a snapshot back. @throws AlloyError `bad-file` when it is of other parameters. */
+  restore(parts: readonly Float32Array<ArrayBuffer>[]): void {
+    const buffers = this.arenas.flatMap(({ w, m, v }) => [w, m, v]);
+    if (parts.length !== buffers.length || parts.some((part, i) => part.byteLength !== buffers[i]?.bytes)) {
+      throw new AlloyError(
+        'bad-file',
+        'The checkpoint belongs to other matrices; delete it and train again.',
+      );
+    }
+    for (const [index, buffer] of buffers.entries()) this.#gpu.upload(buffer, required(parts[index], 'part'));
+  }
+
+  /** Clears the optimizer's moments, for a run from the start. */
+  clearMoments(): void {
+    for (const { m, v, length } of this.arenas) {
+      const zeros = new Float32Array(length);
+      for (const buffer of [m, v]) this.#gpu.upload(buffer, zeros);
+    }
+  }
+
   dispose(): void {
     for (const { w, g, m, v } of this.arenas)
       for (const buffer of [w, g, m, v]) this.#gpu.destroyBuffer(buffer);

@@ -7,8 +7,6 @@ const modelReference = z.string().min(1);
 const lossMode = z.enum(['tail', 'renormalised']);
 
 const trainSchema = z.strictObject({
-  /** `lora` adapts the named matrices with factors of `rank`; `full` trains every tensor of an f32 pivot. */
-  mode: z.enum(['lora', 'full']).default('lora'),
   rank: z.int().min(1).max(256).default(16),
   alpha: z.number().positive().default(32),
   /** Which projections get an adapter, in every layer. */
