@@ -149,6 +149,48 @@ describe('worked example', () => {
   });
 });
 
+describe('what must hold for every merge of deltas', () => {
+  const shape = { sources: 3, rows: 5, columns: 7 };
+  const one = testValues(35, 6, 1e-4);
+  const variants: SceVariant[] = ['paper', 'fork', 'upstream'];
+
+  test('equal targets give that target, zeros give the pivot', async () => {
+    for (const variant of variants) {
+      const equal = await sceOnGpu(denseArrays([one, one, one]), shape, 0, 1, variant);
+      expect(worstError(equal.delta, one)).toBeLessThan(1e-6);
+      const zeros = await sceOnGpu(
+        denseArrays([one, one, one].map((x) => x.map(() => 0))),
+        shape,
+        0,
+        1,
+        variant,
+      );
+      expect([...zeros.delta].every((x) => x === 0)).toBe(true);
+    }
+  });
+
+  test('small deltas are weighted like large ones', async () => {
+    const deltas = [one, testValues(35, 7, 3e-5), testValues(35, 8, 2e-4)];
+    for (const variant of variants) {
+      const small = await sceOnGpu(denseArrays(deltas), shape, 0, 0.5, variant);
+      const large = await sceOnGpu(
+        denseArrays(deltas.map((x) => x.map((v) => v * 2 ** 12))),
+        shape,
+        0,
+        0.5,
+        variant,
+      );
+      expect(worstError(small.delta, sceReference(deltas, 0.5, variant))).toBeLessThan(2e-6);
+      expect(
+        worstError(
+          large.delta,
+          small.delta.map((v) => v * 2 ** 12),
+        ),
+      ).toBe(0);
+    }
+  });
+});
+
 test("mergekit's SCE of three models", async () => {
   // recorded from mergekit 0.1.4 (commit a6e4028), select_topk 1
   const base = [0.5, -1.25, 2, 1.5, 0.75, -0.5];
@@ -172,11 +214,9 @@ test("mergekit's SCE of three models", async () => {
 
 const shapes: [DeltaShape, number][] = [
   [{ sources: 1, rows: 3, columns: 5 }, 1],
-  [{ sources: 2, rows: 7, columns: 257 }, 4],
+  [{ sources: 2, rows: 135, columns: 257 }, 4],
   [{ sources: 3, rows: 33, columns: 65 }, 3],
-  [{ sources: 4, rows: 130, columns: 300 }, 2],
-  [{ sources: 5, rows: 65, columns: 17 }, 2],
-  [{ sources: 8, rows: 9, columns: 513 }, 1],
+  [{ sources: 5, rows: 9, columns: 513 }, 2],
 ];
 
 describe.each(shapes)('%j, rank %i', (shape, rank) => {
@@ -187,11 +227,8 @@ describe.each(shapes)('%j, rank %i', (shape, rank) => {
   test('linear and SCE merges from factors, set and added', async () => {
     const weights = testValues(shape.sources + 2, 8).map((x) => Math.abs(x) + 0.1);
     const start = testValues(shape.rows * shape.columns, 9);
-    const methods: MergeMethod[] = [
-      { kind: 'linear' },
-      { kind: 'sce', divide: true },
-      { kind: 'sce', divide: false },
-    ];
+    const methods: MergeMethod[] = [{ kind: 'linear' }, { kind: 'sce', divide: true }];
+    if (shape.sources === 2) methods.push({ kind: 'sce', divide: false });
     for (const method of methods) {
       const out = await runOnGpu(
         { ...source, weights, delta: poisoned(start.length), sum: start } as Arrays,
@@ -256,16 +293,35 @@ describe.each(shapes)('%j, rank %i', (shape, rank) => {
     }
   });
 
-  test('the selection is exact on the variances that the device computed', async () => {
-    const { variance } = await sceOnGpu(source, shape, rank, 0.3, 'paper');
-    expect(worstError(variance, varianceReference(deltas))).toBeLessThan(3e-6);
-    const mask = selectReference(variance, 0.3);
-    const { delta, stats, weights } = await sceOnGpu(source, shape, rank, 0.3, 'upstream');
-    const want = mergeReference(deltas, weights, { kind: 'sce', divide: true }, mask);
-    expect(worstError(delta, want)).toBeLessThan(2e-6);
-    stats.sources.forEach(({ selectedEnergy }, s) => {
-      const energy = deltas[s]!.reduce((sum, x, i) => sum + (mask[i] ? x * x : 0), 0);
-      expect(Math.abs(selectedEnergy - energy)).toBeLessThanOrEqual(3e-6 * energy);
-    });
-  });
+  test.runIf(shape.sources === 2 || shape.sources === 5)(
+    'the selection is exact on its variances',
+    async () => {
+      const { variance } = await sceOnGpu(source, shape, rank, 0.3, 'paper');
+      expect(worstError(variance, varianceReference(deltas))).toBeLessThan(3e-6);
+      const mask = selectReference(variance, 0.3);
+      const { delta, stats, weights } = await sceOnGpu(source, shape, rank, 0.3, 'upstream');
+      const want = mergeReference(deltas, weights, { kind: 'sce', divide: true }, mask);
+      expect(worstError(delta, want)).toBeLessThan(2e-6);
+      stats.sources.forEach(({ selectedEnergy }, s) => {
+        const energy = deltas[s]!.reduce((sum, x, i) => sum + (mask[i] ? x * x : 0), 0);
+        expect(Math.abs(selectedEnergy - energy)).toBeLessThanOrEqual(3e-6 * energy);
+      });
+    },
+  );
+});
+
+test('eight sources', async () => {
+  const shape = { sources: 8, rows: 70, columns: 19 };
+  const source = randomFactors(shape, 1);
+  const deltas = factorDeltas({ a: source.a!, b: source.b!, scales: source.scales!, rank: 1 }, shape);
+  const { delta, weights } = await sceOnGpu(source, shape, 1, 1, 'paper');
+  expect(worstError(delta, sceReference(deltas, 1, 'paper'))).toBeLessThan(2e-6);
+  expect(weights.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
+});
+
+test('nine sources are refused', () => {
+  const shape = { sources: 9, rows: 1, columns: 1 };
+  const source = { kind: 'dense', deltas: 0 } as const;
+  const merge = () => mergeDeltas(source, { weights: 0, delta: 0 }, shape, { kind: 'linear' });
+  expect(merge).toThrow(/9 sources/);
 });

@@ -141,6 +141,7 @@ ${selected ? KEPT : ''}${tileCode(kind, sources, {
     .join(' '),
   body,
   after: batches.join('\n'),
+  zeroOutside: true,
 })}`,
   });
   kernels.set(name, made);

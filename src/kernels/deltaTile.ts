@@ -75,13 +75,15 @@ export function upTo(count: number): number[] {
 
 /**
  * WGSL of an entry point that walks over tiles and runs `body(t)` for each row t of a tile. In `body`: `d<s>_<t>`
- * vec4<f32> deltas of source s (0 outside the matrix), `inside<t>` vec4<bool>, `at<t>` vec4<u32> flat element indices.
- * @param before runs once a thread, ahead of the tiles; @param after once behind them; both may use `lane` and `group`
+ * vec4<f32> deltas of source s (outside the matrix 0 with `zeroOutside`, else some element's), `inside<t>` vec4<bool>,
+ * `at<t>` vec4<u32> flat element indices.
+ * @param parts `before` runs once a thread ahead of the tiles, `after` once behind them; both may use `lane`, `group` and
+ * `groups`
  */
 export function tileCode(
   kind: DeltaSource<unknown>['kind'],
   sources: number,
-  parts: { before?: string; body: (t: number) => string; after?: string },
+  parts: { before?: string; body: (t: number) => string; after?: string; zeroOutside?: boolean },
 ): string {
   const rows = tileRows(sources);
   const all = upTo(sources);
@@ -125,7 +127,7 @@ fn main(
       )
       .join('\n    ')}
     ${deltas.join('\n    ')}
-    ${upTo(rows)
+    ${(parts.zeroOutside ? upTo(rows) : [])
       .flatMap((t) => all.map((s) => `d${s}_${t} = select(vec4<f32>(0.0), d${s}_${t}, inside${t});`))
       .join('\n    ')}
     ${upTo(rows)
