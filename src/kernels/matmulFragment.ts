@@ -1,0 +1,49 @@
+/**
+ * Register code shared by the tiled and the direct strategy: a thread holds `rows` x `cols` sums as vec4s along j,
+ * named `sum_<row>_<quad>`, and adds four steps of the reduction at a time from fragments of both operands.
+ *
+ * A fragment is named as it lies in memory. Contiguous along the reduction: `<side>_<index>`, a vec4 of four r.
+ * Contiguous along the free index: `<side>_<r>_<quad>`, a vec4 of four indices. Rearranging vec4s in registers costs
+ * nothing on scalar hardware, so all products end in the same multiply-adds.
+ */
+import { type Axis, range } from './matmulOperand.ts';
+
+const XYZW = 'xyzw';
+
+export function declareSums(rows: number, cols: number): string {
+  return eachSum(rows, cols, (name) => `var ${name} = vec4<f32>();`);
+}
+
+/** One statement for every vec4 of sums: `write(name, row, quad)`. */
+export function eachSum(
+  rows: number,
+  cols: number,
+  write: (name: string, row: number, quad: number) => string,
+): string {
+  return range(rows)
+    .flatMap((row) => range(cols / 4).map((quad) => write(`sum_${row}_${quad}`, row, quad)))
+    .join('\n');
+}
+
+/** Statements that add `steps` steps (at most 4) of the reduction for the given rows. */
+export function multiplyAdd(
+  rows: readonly number[],
+  cols: number,
+  leftAxis: Axis,
+  rightAxis: Axis,
+  steps = 4,
+): string {
+  const left = (row: number, r: number) =>
+    leftAxis === 'reduction' ? `left_${row}.${XYZW[r]}` : `left_${r}_${row >> 2}.${XYZW[row & 3]}`;
+  const right = (quad: number, r: number) =>
+    rightAxis === 'reduction'
+      ? `vec4<f32>(${range(4).map((c) => `right_${4 * quad + c}.${XYZW[r]}`)})`
+      : `right_${r}_${quad}`;
+  return range(steps)
+    .flatMap((r) =>
+      rows.flatMap((row) =>
+        range(cols / 4).map((quad) => `sum_${row}_${quad} += ${left(row, r)} * ${right(quad, r)};`),
+      ),
+    )
+    .join('\n');
+}
