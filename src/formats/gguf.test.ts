@@ -34,7 +34,7 @@ describe('reading', () => {
         big: { u64: 2 ** 40 },
         negative: { i32: -5 },
         numbers: { array: [{ f32: 1.5 }, { f32: -2 }], of: 'f32' },
-        texts: { array: [{ string: 'a' }, { string: '' }, { string: 'ü' }], of: 'string' },
+        texts: { array: [{ string: 'a' }, { string: '' }, { string: '\ufeff#' }], of: 'string' },
         flags: { array: [{ bool: false }, { bool: true }], of: 'bool' },
         nested: { array: [{ array: [{ u8: 1 }, { u8: 2 }], of: 'u8' }], of: 'array' },
       },
@@ -49,7 +49,7 @@ describe('reading', () => {
       big: 2 ** 40,
       negative: -5,
       numbers: Float32Array.of(1.5, -2),
-      texts: ['a', '', 'ü'],
+      texts: ['a', '', '\ufeff#'],
       flags: [false, true],
       nested: [Uint8Array.of(1, 2)],
     });

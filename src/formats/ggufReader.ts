@@ -53,7 +53,7 @@ export class GgufCursor {
   /** Position in the file of `#bytes[0]`. */
   #base = 0;
   #at = 0;
-  readonly #decoder = new TextDecoder();
+  readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
   constructor(source: FileSource) {
     this.#source = source;

@@ -1,0 +1,218 @@
+import { Unigram } from '@huggingface/tokenizers';
+import { AlloyError } from '../util/errors.ts';
+import type { AddedToken } from './tokenizerAddedTokens.ts';
+import { MergeTable } from './tokenizerMerges.ts';
+import { BpeModel, byteTokens, type Fallback, type TokenModel, UnigramModel } from './tokenizerModels.ts';
+import type { TokenizerParts } from './tokenizerParts.ts';
+import { isJson, normalizeSteps, prependScheme, preTokenizer, unknownPart } from './tokenizerSteps.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** No vocabulary in use comes near; a larger id can only be a damaged file. */
+const maxId = 1 << 24;
+
+function bad(file: string, what: string): AlloyError {
+  return new AlloyError('bad-file', `${file}: ${what}; get the file again.`);
+}
+
+function isId(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) >= 0 && Number(value) < maxId;
+}
+
+/** The configurations of a tree of `Sequence`s, flat. */
+function flatten(config: unknown): Json[] {
+  if (!isJson(config)) return [];
+  const lists = [config.normalizers, config.pretokenizers, config.decoders, config.processors];
+  return [config, ...lists.filter(Array.isArray).flatMap((list) => list.flatMap(flatten))];
+}
+
+const hasType = (config: unknown, type: string) => flatten(config).some((step) => step.type === type);
+
+function readVocabulary(file: string, model: Json): { vocabulary: Map<string, number>; scores: number[] } {
+  const vocabulary = new Map<string, number>();
+  const scores: number[] = [];
+  if (Array.isArray(model.vocab)) {
+    for (const [id, entry] of model.vocab.entries()) {
+      if (!Array.isArray(entry) || typeof entry[0] !== 'string' || typeof entry[1] !== 'number')
+        throw bad(file, `model.vocab[${id}] is not [text, score]`);
+      vocabulary.set(entry[0], id);
+      scores.push(entry[1]);
+    }
+  } else if (isJson(model.vocab)) {
+    for (const [token, id] of Object.entries(model.vocab)) {
+      if (!isId(id)) throw bad(file, `model.vocab gives ${JSON.stringify(token)} no id`);
+      vocabulary.set(token, id);
+    }
+  } else throw bad(file, 'model.vocab is missing');
+  return { vocabulary, scores };
+}
+
+function readMerges(file: string, model: Json, vocabulary: ReadonlyMap<string, number>): MergeTable {
+  const { merges } = model;
+  if (!Array.isArray(merges)) throw bad(file, 'model.merges is missing');
+  const table = new MergeTable(merges.length);
+  for (const [index, merge] of merges.entries()) {
+    const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
+    const [left, right] = Array.isArray(pair) && pair.length === 2 ? pair : [];
+    const leftId = vocabulary.get(left);
+    const rightId = vocabulary.get(right);
+    const merged = vocabulary.get(`${left}${right}`);
+    if (leftId === undefined || rightId === undefined || merged === undefined)
+      throw bad(file, `model.merges[${index}] ${JSON.stringify(merge)} is no pair of tokens of model.vocab`);
+    table.add(leftId, rightId, merged);
+  }
+  return table;
+}
+
+function readModel(file: string, model: Json, vocabulary: ReadonlyMap<string, number>): TokenModel {
+  for (const field of ['continuing_subword_prefix', 'end_of_word_suffix'])
+    if (model[field]) throw unknownPart(file, `model.${field}`, model[field]);
+  const kind = model.type ?? (Array.isArray(model.vocab) ? 'Unigram' : 'BPE');
+  const unknownText = model.unk_token;
+  const fallback: Fallback = {
+    bytes: model.byte_fallback === true ? byteTokens(vocabulary) : null,
+    unknown:
+      typeof unknownText === 'string'
+        ? vocabulary.get(unknownText)
+        : isId(model.unk_id)
+          ? model.unk_id
+          : undefined,
+    fuseUnknown: kind === 'Unigram' || model.fuse_unk === true,
+  };
+  if (kind === 'BPE')
+    return new BpeModel(
+      vocabulary,
+      readMerges(file, model, vocabulary),
+      fallback,
+      model.ignore_merges === true,
+    );
+  if (kind === 'Unigram')
+    return new UnigramModel(new Unigram({ ...model } as never, ''), vocabulary, fallback);
+  throw unknownPart(file, 'model.type', kind);
+}
+
+function addedToken(file: string, value: unknown, id: unknown): AddedToken {
+  if (!isJson(value) || typeof value.content !== 'string' || !isId(id))
+    throw bad(file, 'added_tokens has an entry without id or content');
+  const special = value.special === true;
+  return {
+    id,
+    content: value.content,
+    special,
+    normalized: typeof value.normalized === 'boolean' ? value.normalized : !special,
+    stripLeft: value.lstrip === true,
+    stripRight: value.rstrip === true,
+    wholeWord: value.single_word === true,
+  };
+}
+
+/** `added_tokens` of tokenizer.json, and those that only tokenizer_config.json has. */
+function readAddedTokens(file: string, json: Json, config: Json): AddedToken[] {
+  const list: unknown = json.added_tokens ?? [];
+  if (!Array.isArray(list)) throw bad(file, 'added_tokens is not a list');
+  const added = new Map<number, AddedToken>();
+  for (const value of list) {
+    const token = addedToken(file, value, isJson(value) ? value.id : undefined);
+    added.set(token.id, token);
+  }
+  if (isJson(config.added_tokens_decoder)) {
+    for (const [id, value] of Object.entries(config.added_tokens_decoder)) {
+      if (!added.has(Number(id))) added.set(Number(id), addedToken(file, value, Number(id)));
+    }
+  }
+  return [...added.values()];
+}
+
+/** The text of `bos_token` and the like: a string, or an object with `content`. */
+function tokenText(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  return isJson(value) && typeof value.content === 'string' ? value.content : undefined;
+}
+
+const usualNames = {
+  bos: ['<s>', '<bos>', '<|begin_of_text|>', '<|startoftext|>'],
+  eos: ['</s>', '<eos>', '<|end_of_text|>', '<|endoftext|>', '<|im_end|>'],
+  pad: ['<pad>', '<|pad|>', '[PAD]'],
+  unk: ['<unk>', '[UNK]'],
+} as const;
+
+/** The id of a role: what tokenizer_config.json says, else a special token with a usual name. */
+function roleId(
+  role: keyof typeof usualNames,
+  config: Json,
+  ids: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+): number | undefined {
+  const key = `${role}_token`;
+  if (key in config) return ids.get(tokenText(config[key]) ?? '');
+  const names: readonly string[] = usualNames[role];
+  return added.find((token) => token.special && names.includes(token.content))?.id;
+}
+
+/** The special token that the post-processor puts before a text. */
+function leadingSpecial(json: Json, ids: ReadonlyMap<string, number>): number | undefined {
+  const template = flatten(json.post_processor).find((step) => step.type === 'TemplateProcessing');
+  const [first] = Array.isArray(template?.single) ? template.single : [];
+  const special = isJson(first) && isJson(first.SpecialToken) ? first.SpecialToken.id : undefined;
+  return typeof special === 'string' ? ids.get(special) : undefined;
+}
+
+function readChatTemplate(config: Json): string | null {
+  const { chat_template: template } = config;
+  if (typeof template === 'string') return template;
+  if (!Array.isArray(template)) return null;
+  const named = template.filter(isJson);
+  const chosen = named.find((entry) => entry.name === 'default') ?? named[0];
+  return typeof chosen?.template === 'string' ? chosen.template : null;
+}
+
+/**
+ * The parts of a Hugging Face tokenizer.
+ * @param json parsed tokenizer.json
+ * @param config parsed tokenizer_config.json, or null where there is none
+ * @throws AlloyError `bad-file`, or `unsupported` naming the JSON field
+ */
+export function partsFromJson(json: unknown, config: unknown, file: string): TokenizerParts {
+  if (!isJson(json) || !isJson(json.model)) throw bad(file, 'model is missing, it is no tokenizer.json');
+  const settings = isJson(config) ? config : {};
+  const { model } = json;
+  const { vocabulary } = readVocabulary(file, model);
+  const added = readAddedTokens(file, json, settings);
+  const ids = new Map([...vocabulary, ...added.map((token) => [token.content, token.id] as const)]);
+  const tokens: (string | undefined)[] = [];
+  for (const [text, id] of ids) tokens[id] = text;
+  const normalize = normalizeSteps(json.normalizer, file);
+  const spaces = normalize.some((step) => step.kind === 'space');
+  const byteLevel = hasType(json.pre_tokenizer, 'ByteLevel') || hasType(json.decoder, 'ByteLevel');
+  const marks = ['Metaspace', 'ByteFallback'].some(
+    (type) => hasType(json.decoder, type) || hasType(json.pre_tokenizer, type),
+  );
+  if (!byteLevel && !marks && !spaces && model.byte_fallback !== true)
+    throw unknownPart(file, 'decoder.type', isJson(json.decoder) ? json.decoder.type : json.decoder);
+  const leading = leadingSpecial(json, ids);
+  const bos = roleId('bos', settings, ids, added) ?? leading;
+  const addBos = typeof settings.add_bos_token === 'boolean' ? settings.add_bos_token : leading !== undefined;
+  const preSteps = flatten(json.pre_tokenizer);
+  return {
+    file,
+    tokens: Array.from(tokens),
+    writing: byteLevel ? 'byteLevel' : 'sentencePiece',
+    byteIds: new Set((!byteLevel && model.byte_fallback === true && byteTokens(vocabulary)) || []),
+    unused: new Set(),
+    added,
+    normalize,
+    preTokenize: preTokenizer(json.pre_tokenizer, file),
+    model: readModel(file, model, vocabulary),
+    leadingSpace:
+      normalize.some((step) => step.kind === 'prefix') ||
+      preSteps.some((step) => step.type === 'Metaspace' && prependScheme(step) !== 'never') ||
+      preSteps.some((step) => step.type === 'ByteLevel' && step.add_prefix_space === true),
+    bos,
+    eos: roleId('eos', settings, ids, added),
+    pad: roleId('pad', settings, ids, added),
+    unk: roleId('unk', settings, ids, added),
+    endOfTurn: [],
+    addBos: addBos && bos !== undefined,
+    chatTemplate: readChatTemplate(settings),
+  };
+}
