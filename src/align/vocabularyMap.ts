@@ -26,9 +26,10 @@ export const PROJECTION_RULES: readonly OrderedRule[] = ['exact', 'count', 'firs
  * The map for rows whose entries are claims about probability (the tail loss). A source token v may only count for a
  * pivot token whose bytes begin b(v): then "the text goes on with v" implies "the text goes on with the pivot's
  * token", and every sum of mapped mass is a lower bound of what it stands for. Counts may lead to a longer token and
- * one edit to another string; neither holds up as a bound. Before the longest prefix (distillation.md 5) comes the
- * first piece of the pivot's own encoding: also a prefix, and the one that its training text shows where merges do
- * not take the longest match.
+ * one edit to another string; neither holds up as a bound. Before the longest prefix comes the first piece of the
+ * pivot's own encoding: also a prefix, and the one that its text shows where merges do not take the longest match.
+ * On 800 GSM8K and AlpacaEval answers it is the pivot's real next token for 97.8–100 % of the source tokens that are
+ * longer than any pivot token, the longest prefix for 48–99 % (SmolLM2, Qwen2.5 and Gemma 3, in five pairs).
  */
 export const BOUND_RULES: readonly OrderedRule[] = ['exact', 'first-piece', 'longest-prefix'];
 

@@ -49,13 +49,13 @@ export function sceMerge(deltas: readonly Delta[], options: SceOptions = {}): Sc
     const sign = sum >= 0 ? 1 : -1;
     let merged = 0;
     let weight = 0;
-    deltas.forEach((one, target) => {
-      const value = one[at] ?? 0;
-      if (Math.sign(value) !== sign) return;
+    for (let target = 0; target < deltas.length; target++) {
+      const value = deltas[target]?.[at] ?? 0;
+      if (Math.sign(value) !== sign) continue;
       const coefficient = coefficients[target] ?? 0;
       merged += coefficient * value;
       weight += coefficient;
-    });
+    }
     delta[at] = merged / divisor(weight, variant);
   }
   const selected = mask === undefined ? length : mask.reduce((sum, flag) => sum + flag, 0);
