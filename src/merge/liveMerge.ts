@@ -11,6 +11,7 @@ import {
   deltaStats,
   deltaStatsBytes,
   deltaStatsCount,
+  type PairStats,
   readDeltaStats,
   type SourceStats,
 } from '../kernels/deltaStats.ts';
@@ -31,6 +32,7 @@ export interface MatrixStats extends AdaptedMatrix {
   readonly rows: number;
   readonly columns: number;
   readonly sources: readonly SourceStats[];
+  readonly pairs: readonly PairStats[];
   /** Share of Σ|δ| whose sign is not that of the sum over the sources, 0..1. */
   readonly conflict: number;
 }
@@ -155,6 +157,21 @@ export class LiveMerge {
     return delta && this.#gpu.downloadF32(delta);
   }
 
+  /** L2 norm of the merged delta over all matrices. */
+  async norm(): Promise<number> {
+    let energy = 0;
+    for (const [index, { sources, pairs }] of this.stats.entries()) {
+      const dense = await this.denseDelta(index);
+      const weight = (source: number) => this.#weights[index]?.[source] ?? 0;
+      if (dense) for (const value of dense) energy += value * value;
+      else {
+        for (const [s, one] of sources.entries()) energy += weight(s) ** 2 * one.energy;
+        for (const { first, second, dot } of pairs) energy += 2 * weight(first) * weight(second) * dot;
+      }
+    }
+    return Math.sqrt(energy);
+  }
+
   dispose(): void {
     this.#dense?.dispose();
     for (const { own } of this.#matrices) this.#gpu.destroyBuffer(own);
@@ -203,11 +220,11 @@ async function matrixStats(
   for (const buffer of [stats, partials]) gpu.destroyBuffer(buffer);
   scratch?.dispose();
   return matrices.map(({ shape: { rows, columns } }, index) => {
-    const { sources } = readDeltaStats(values, adapters.sources, index * count);
+    const { sources, pairs } = readDeltaStats(values, adapters.sources, index * count);
     const mass = sources.reduce((sum, one) => sum + one.mass, 0);
     const opposed = sources.reduce((sum, one) => sum + one.opposedMass, 0);
     const place = required(adapters.matrices[index], 'matrix');
-    return { ...place, rows, columns, sources, conflict: mass > 0 ? opposed / mass : 0 };
+    return { ...place, rows, columns, sources, pairs, conflict: mass > 0 ? opposed / mass : 0 };
   });
 }
 

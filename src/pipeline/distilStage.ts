@@ -1,0 +1,98 @@
+import { packSections, unpackSections } from '../align/sections.ts';
+import { type DistilCheckpoint, type DistilSettings, distil, type Lesson } from '../distill/distil.ts';
+import type { LoraMatrix } from '../formats/peft.ts';
+import type { DecoderWeights } from '../models/decoder.ts';
+import { AlloyError } from '../util/errors.ts';
+import { packDelta, unpackDelta } from './deltaFile.ts';
+import type { OpenModel } from './openModel.ts';
+import type { Recipe } from './recipe.ts';
+import { type RunContext, StageProgress } from './runContext.ts';
+
+const VERSION = 1;
+const MAGIC = 'alloychk';
+
+export interface DistilCommon {
+  readonly context: RunContext;
+  readonly recipe: Recipe;
+  readonly pivot: OpenModel;
+  readonly weights: DecoderWeights;
+  /** Hash of the training conversations. */
+  readonly data: string;
+}
+
+/**
+ * Trains one target or the control, or reads it from the store. A run that was killed goes on from its last checkpoint.
+ * @param teacher identity of the source; undefined for the control, which learns from the labels alone
+ */
+export async function distilTarget(
+  { context, recipe, pivot, weights, data }: DistilCommon,
+  name: string,
+  lessons: readonly Lesson[],
+  teacher: string | undefined,
+): Promise<{ delta: readonly LoraMatrix[]; key: string }> {
+  const { checkpointEvery, maxTokens, ...train } = recipe.train;
+  const settings: DistilSettings = {
+    ...train,
+    lambda: teacher === undefined ? 1 : recipe.fuse.lambda,
+    loss: recipe.fuse.loss,
+    seed: recipe.seed,
+  };
+  const key = await context.store.key('distil', VERSION, {
+    pivot: pivot.identity,
+    data,
+    maxTokens,
+    settings: { ...settings, loss: teacher && settings.loss },
+    teacher: teacher && {
+      source: teacher,
+      represent: recipe.represent,
+      align: recipe.align,
+      choice: recipe.fuse.choice,
+    },
+  });
+  const stored = await context.store.read('distil', key);
+  if (stored) {
+    context.onEvent({ kind: 'stage', stage: 'distil', label: name, cached: true });
+    return { delta: await unpackDelta(stored, name), key };
+  }
+  const saved = await context.store.read('checkpoint', key);
+  const resume = saved && readCheckpoint(saved, key);
+  let progress: StageProgress | undefined;
+  const delta = await distil(context.gpu, pivot.config, weights, lessons, settings, {
+    resume,
+    checkpointEvery,
+    saveCheckpoint: (checkpoint) => context.store.write('checkpoint', key, writeCheckpoint(checkpoint)),
+    between: () => context.control.checkpoint(),
+    onLosses(step, total, losses) {
+      progress ??= new StageProgress(context, 'distil', name, total);
+      losses.forEach(({ supervised, distillation, learningRate }, index) => {
+        const at = step - losses.length + index + 1;
+        context.onEvent({
+          kind: 'loss',
+          target: name,
+          step: at,
+          total,
+          supervised,
+          distillation,
+          learningRate,
+        });
+      });
+      progress.tell(step);
+    },
+  });
+  await context.store.write('distil', key, await packDelta(delta));
+  await context.store.remove('checkpoint', key);
+  return { delta, key };
+}
+
+function writeCheckpoint({ step, parameters }: DistilCheckpoint): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(packSections(MAGIC, VERSION, { step }, [...parameters]));
+}
+
+function readCheckpoint(bytes: Uint8Array, name: string): DistilCheckpoint {
+  const { meta, arrays } = unpackSections(bytes, MAGIC, VERSION, name);
+  const { step } = meta as { step?: unknown };
+  const parameters = arrays.map((array) => new Float32Array(array as Float32Array));
+  if (typeof step !== 'number')
+    throw new AlloyError('bad-file', `The checkpoint ${name} is damaged; delete it and train again.`);
+  return { step, parameters };
+}

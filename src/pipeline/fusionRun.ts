@@ -1,0 +1,264 @@
+/**
+ * A whole fusion, stage by stage: represent → align → distil → merge → evaluate. Every stage's result is kept in the
+ * artifact store under the hash of what it was made from, so a stage whose inputs did not change is not run again and a
+ * killed run goes on where it was.
+ */
+import type { Representation } from '../align/representation.ts';
+import type { ConversationTargets } from '../distill/fusedTargets.ts';
+import type { LoraMatrix } from '../formats/peft.ts';
+import { LiveMerge } from '../merge/liveMerge.ts';
+import type { LoadedModel } from '../models/loadedModel.ts';
+import { required } from '../util/errors.ts';
+import { alignSource } from './alignStage.ts';
+import { distilTarget } from './distilStage.ts';
+import { type EvaluatedModel, evaluateModels } from './evaluateStage.ts';
+import { loadModel, type OpenModel } from './openModel.ts';
+import type { AlignmentSummary, Conversation, Report } from './protocol.ts';
+import type { Recipe } from './recipe.ts';
+import { hashConversations, represent } from './represent.ts';
+import type { RunContext } from './runContext.ts';
+import { type LoadedData, loadData } from './runData.ts';
+
+/** What a finished run leaves in memory: the report, and the merge to chat with and to change. */
+export interface FusionResult {
+  readonly report: Report;
+  readonly pivot: OpenModel;
+  readonly loadedPivot: LoadedModel;
+  readonly sources: readonly OpenModel[];
+  /** One delta a source, in the recipe's order. */
+  readonly targets: readonly (readonly LoraMatrix[])[];
+  readonly sft: readonly LoraMatrix[];
+  readonly merge: LiveMerge;
+}
+
+/** Runs what is missing of a recipe. @throws AlloyError `cancelled` when stopped; finished stages are kept */
+export async function runFusion(context: RunContext, recipe: Recipe): Promise<FusionResult> {
+  const started = performance.now();
+  const data = await loadData(context, recipe);
+  const pivot = await context.openModel(recipe.pivot);
+  const sources: OpenModel[] = [];
+  for (const reference of recipe.sources) sources.push(await context.openModel(reference));
+  const loadedPivot = await loadModel(context.gpu, pivot);
+  try {
+    const result = await fuse(context, recipe, data, pivot, sources, loadedPivot);
+    const report: Report = {
+      ...result.report,
+      seconds: (performance.now() - started) / 1000,
+      peakBytes: context.gpu.stats.peakBytes,
+    };
+    context.onEvent({ kind: 'report', report });
+    context.onEvent({ kind: 'done' });
+    return { ...result, report };
+  } catch (error) {
+    loadedPivot.dispose();
+    throw error;
+  }
+}
+
+async function fuse(
+  context: RunContext,
+  recipe: Recipe,
+  data: LoadedData,
+  pivot: OpenModel,
+  sources: readonly OpenModel[],
+  loadedPivot: LoadedModel,
+): Promise<FusionResult> {
+  const evaluated: EvaluatedModel[] = [];
+  const evaluate = (one: EvaluatedModel) => evaluated.push(one);
+  const options = { topK: recipe.represent.topK, maxTokens: recipe.train.maxTokens };
+  const rows = (model: OpenModel, load: () => Promise<LoadedModel>) =>
+    represent(context, model, load, data.train, options, model.name);
+
+  const ownRows = await rows(pivot, async () => loadedPivot);
+  const scores = await evaluateModels(context, recipe, data.suites, [
+    {
+      name: pivot.name,
+      role: 'pivot',
+      model: pivot,
+      identity: pivot.identity,
+      load: async () => loadedPivot,
+    },
+  ]);
+  const summaries: AlignmentSummary[] = [];
+  const lessons: (readonly ConversationTargets[])[] = [];
+  for (const source of sources) {
+    const lazy = lazyModel(() => loadModel(context.gpu, source));
+    try {
+      const sourceRows = await rows(source, lazy.get);
+      scores.push(
+        ...(await evaluateModels(context, recipe, data.suites, [
+          { name: source.name, role: 'source', model: source, identity: source.identity, load: lazy.get },
+        ])),
+      );
+      const { targets, summary } = await alignSource(context, recipe, { pivot, ownRows, source, sourceRows });
+      lessons.push(targets);
+      summaries.push(summary);
+    } finally {
+      await lazy.dispose();
+    }
+  }
+  const trained = await distilAll(context, recipe, data.train, {
+    pivot,
+    loadedPivot,
+    ownRows,
+    sources,
+    lessons,
+  });
+  const { merge, models } = await mergedModels(context, recipe, { pivot, loadedPivot, sources, ...trained });
+  for (const one of models) evaluate(one);
+  scores.push(...(await evaluateModels(context, recipe, data.suites, evaluated)));
+  await merge.setMethod(methodOf(recipe));
+  const report: Report = {
+    recipe,
+    suites: data.suites.map(({ suite }) => ({
+      suite,
+      rows: scores.flatMap((score) =>
+        score.suites.filter((one) => one.suite === suite).map(({ row }) => row),
+      ),
+    })),
+    seconds: 0,
+    device: context.gpu.name,
+    alignment: summaries,
+    peakBytes: 0,
+  };
+  return {
+    report,
+    pivot,
+    loadedPivot,
+    sources,
+    targets: trained.targets.map(({ delta }) => delta),
+    sft: trained.sft.delta,
+    merge,
+  };
+}
+
+interface Trained {
+  readonly delta: readonly LoraMatrix[];
+  /** Key of its artifact. */
+  readonly key: string;
+}
+
+/** The control (SFT-only) first, then one target a source. */
+async function distilAll(
+  context: RunContext,
+  recipe: Recipe,
+  train: readonly Conversation[],
+  parts: {
+    readonly pivot: OpenModel;
+    readonly loadedPivot: LoadedModel;
+    readonly ownRows: readonly Representation[];
+    readonly sources: readonly OpenModel[];
+    readonly lessons: readonly (readonly ConversationTargets[])[];
+  },
+): Promise<{ sft: Trained; targets: Trained[] }> {
+  const { pivot, loadedPivot, ownRows, sources, lessons } = parts;
+  const data = await hashConversations(train);
+  const common = { context, recipe, pivot, weights: loadedPivot.weights, data };
+  const sft = await distilTarget(
+    common,
+    'sft',
+    ownRows.map((row) => ({ pivot: row, targets: undefined })),
+    undefined,
+  );
+  const targets: Trained[] = [];
+  for (const [index, source] of sources.entries()) {
+    const rows = required(lessons[index], 'lessons');
+    const joined = ownRows.map((row, at) => ({ pivot: row, targets: rows[at] }));
+    targets.push(await distilTarget(common, source.name, joined, source.identity));
+  }
+  return { sft, targets };
+}
+
+function methodOf({ merge }: Recipe) {
+  return merge.method === 'sce'
+    ? ({ kind: 'sce', variant: merge.variant, tau: merge.tau } as const)
+    : ({ kind: 'linear', weights: merge.weights } as const);
+}
+
+/** All models that came out of training, to be evaluated one after the other. */
+async function mergedModels(
+  context: RunContext,
+  recipe: Recipe,
+  parts: {
+    readonly pivot: OpenModel;
+    readonly loadedPivot: LoadedModel;
+    readonly sources: readonly OpenModel[];
+    readonly sft: Trained;
+    readonly targets: readonly Trained[];
+  },
+): Promise<{ merge: LiveMerge; models: EvaluatedModel[] }> {
+  const { pivot, loadedPivot, sources, sft, targets } = parts;
+  const { gpu } = context;
+  context.onEvent({ kind: 'stage', stage: 'merge', label: recipe.merge.method, cached: false });
+  const create = (deltas: readonly (readonly LoraMatrix[])[]) =>
+    LiveMerge.create(gpu, pivot.config, loadedPivot.weights, deltas, { kind: 'linear' });
+  const merge = await create(targets.map(({ delta }) => delta));
+  const methods = [
+    methodOf(recipe),
+    ...(recipe.merge.method === 'sce' ? [{ kind: 'linear' } as const] : [SCE_DEFAULT]),
+  ];
+  await merge.setMethod(methods[0] ?? { kind: 'linear' });
+  const norm = await merge.norm();
+  context.onEvent({ kind: 'merged' });
+
+  const single = (
+    name: string,
+    role: 'sft' | 'target',
+    trained: Trained,
+    scale: (norm: number) => number,
+  ): EvaluatedModel => ({
+    name,
+    role,
+    model: pivot,
+    identity: `${trained.key} x ${name}`,
+    async load() {
+      const alone = await create([trained.delta]);
+      const weight = scale(await alone.norm());
+      await alone.setMethod({ kind: 'linear', weights: [weight] });
+      return { config: pivot.config, weights: alone.model, dispose: () => alone.dispose() };
+    },
+  });
+  const keys = targets.map(({ key }) => key);
+  const merged = methods.map(
+    (method): EvaluatedModel => ({
+      name: `merged (${method.kind})`,
+      role: 'merged',
+      model: pivot,
+      identity: JSON.stringify({ keys, method }),
+      async load() {
+        await merge.setMethod(method);
+        return { config: pivot.config, weights: merge.model, dispose: () => undefined };
+      },
+    }),
+  );
+  return {
+    merge,
+    models: [
+      single('SFT-only', 'sft', sft, () => 1),
+      single('SFT-only, scaled to the merged norm', 'sft', sft, (own) => (own > 0 ? norm / own : 1)),
+      ...targets.map((target, index) =>
+        single(`target of ${sources[index]?.name}`, 'target', target, () => 1),
+      ),
+      ...merged,
+    ],
+  };
+}
+
+const SCE_DEFAULT = { kind: 'sce', variant: 'fork', tau: 1 } as const;
+
+/** Loads a model when it is first asked for. */
+function lazyModel(load: () => Promise<LoadedModel>): {
+  get: () => Promise<LoadedModel>;
+  dispose: () => Promise<void>;
+} {
+  let loading: Promise<LoadedModel> | undefined;
+  return {
+    get() {
+      loading ??= load();
+      return loading;
+    },
+    async dispose() {
+      (await loading)?.dispose();
+    },
+  };
+}

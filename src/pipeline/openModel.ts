@@ -1,0 +1,90 @@
+import { GgufModel } from '../formats/ggufModel.ts';
+import { type OpenFile, openTensorFolder } from '../formats/shardedSafetensors.ts';
+import type { Gpu } from '../gpu/gpu.ts';
+import { type DecoderConfig, parseConfig } from '../models/config.ts';
+import type { LoadedModel } from '../models/loadedModel.ts';
+import { folderTensors, ggufTensors, type Precision, type TensorSource } from '../models/tensorSource.ts';
+import { Tokenizer } from '../models/tokenizer.ts';
+import { checkTensors, loadDecoder } from '../models/weights.ts';
+import { AlloyError } from '../util/errors.ts';
+import type { FileSource } from '../util/fileSource.ts';
+import { hashOf, hashOfFile } from '../util/hash.ts';
+import { ModelText } from './modelText.ts';
+
+/** A model whose files are open and checked; its weights are read when they are loaded. */
+export interface OpenModel {
+  readonly name: string;
+  /** Hash of everything that decides what the model computes. */
+  readonly identity: string;
+  readonly config: DecoderConfig;
+  readonly text: ModelText;
+  readonly tensors: TensorSource;
+}
+
+/** @throws AlloyError `bad-file` or `unsupported` with the file and the field */
+export async function openGguf(name: string, file: FileSource): Promise<OpenModel> {
+  const model = await GgufModel.open(file);
+  const config = parseConfig(model.config, file.name);
+  const tokenizer = Tokenizer.fromGguf(model.gguf.metadata, file.name);
+  const tensors = ggufTensors(model);
+  checkTensors(config, tensors);
+  return { name, identity: await hashOfFile(file), config, text: new ModelText(tokenizer), tensors };
+}
+
+/** A Hugging Face folder: `config.json`, `tokenizer.json` (and its config), `*.safetensors`. */
+export async function openFolder(name: string, folder: string, open: OpenFile): Promise<OpenModel> {
+  const config = parseConfig(await readJson(open, folder, 'config.json'), `${folder}/config.json`);
+  const tokenizerConfig =
+    (await open('tokenizer_config.json')) && (await readJson(open, folder, 'tokenizer_config.json'));
+  const template = await open('chat_template.jinja');
+  const tokenizer = Tokenizer.fromJson(
+    await readJson(open, folder, 'tokenizer.json'),
+    template ? { ...(tokenizerConfig ?? {}), chat_template: await readText(template) } : tokenizerConfig,
+    `${folder}/tokenizer.json`,
+  );
+  const opened: string[] = [];
+  const tensorFolder = await openTensorFolder(async (file) => {
+    const source = await open(file);
+    if (source) opened.push(await hashOfFile(source));
+    return source;
+  }, folder);
+  const tensors = folderTensors(tensorFolder);
+  checkTensors(config, tensors);
+  const identity = await hashOf({
+    config,
+    opened,
+    template: tokenizer.chatTemplate,
+    size: tokenizer.vocabSize,
+  });
+  return { name, identity, config, text: new ModelText(tokenizer), tensors };
+}
+
+/** Puts a model's weights on the GPU. */
+export async function loadModel(
+  gpu: Gpu,
+  model: OpenModel,
+  options: { readonly precision?: Precision; readonly signal?: AbortSignal } = {},
+): Promise<LoadedModel> {
+  const { config } = model;
+  const { weights, dispose } = await loadDecoder(gpu, config, model.tensors, options);
+  return { config, weights, dispose };
+}
+
+async function readText(file: FileSource): Promise<string> {
+  return new TextDecoder().decode(await file.read(0, file.bytes));
+}
+
+async function readJson(open: OpenFile, folder: string, name: string): Promise<object> {
+  const file = await open(name);
+  if (!file) {
+    throw new AlloyError(
+      'missing-file',
+      `${folder} has no ${name}; use a complete Hugging Face model folder or a .gguf file.`,
+    );
+  }
+  try {
+    return JSON.parse(await readText(file)) as object;
+  } catch (cause) {
+    throw new AlloyError('bad-file', `${folder}/${name} is not valid JSON; download it again.`, { cause });
+  }
+}

@@ -1,0 +1,120 @@
+import type { Representation } from '../align/representation.ts';
+import { packRepresentations, unpackRepresentations } from '../align/representationFile.ts';
+import { markIds } from '../kernels/rowStats.ts';
+import type { LoadedModel } from '../models/loadedModel.ts';
+import { Scorer } from '../models/scorer.ts';
+import { hashOf } from '../util/hash.ts';
+import type { OpenModel } from './openModel.ts';
+import type { Conversation } from './protocol.ts';
+import { type RunContext, StageProgress } from './runContext.ts';
+
+const VERSION = 1;
+/** Conversations in one artifact: what a killed run loses at most. */
+const SHARD = 64;
+
+export interface RepresentOptions {
+  readonly topK: number;
+  /** Tokens; longer conversations are cut on the right. */
+  readonly maxTokens: number;
+}
+
+/**
+ * Runs a model over conversations and keeps sparse rows. Finished shards are read from the store.
+ * @param load gives the model on the GPU; only called when a shard is missing
+ */
+export async function represent(
+  context: RunContext,
+  model: OpenModel,
+  load: () => Promise<LoadedModel>,
+  conversations: readonly Conversation[],
+  options: RepresentOptions,
+  label: string,
+): Promise<Representation[]> {
+  const shards: (readonly Conversation[])[] = [];
+  for (let from = 0; from < conversations.length; from += SHARD)
+    shards.push(conversations.slice(from, from + SHARD));
+  const keys = await Promise.all(
+    shards.map((shard) =>
+      context.store.key('represent', VERSION, {
+        model: model.identity,
+        options,
+        conversations: shard.map(({ id, messages }) => ({ id, messages })),
+      }),
+    ),
+  );
+  const found: Representation[][] = [];
+  const missing: number[] = [];
+  for (const [index, key] of keys.entries()) {
+    const bytes = await context.store.read('represent', key);
+    if (bytes) found[index] = [...unpackRepresentations(bytes, key).conversations];
+    else missing.push(index);
+  }
+  if (missing.length === 0) {
+    context.onEvent({ kind: 'stage', stage: 'represent', label, cached: true });
+    return found.flat();
+  }
+  const progress = new StageProgress(context, 'represent', label, conversations.length);
+  const scorer = await makeScorer(context, model, load, options.topK);
+  try {
+    let done = conversations.length - missing.reduce((sum, index) => sum + (shards[index]?.length ?? 0), 0);
+    progress.tell(done);
+    for (const index of missing) {
+      const shard = shards[index] ?? [];
+      const rows = await representShard(model, scorer, shard, options, (count) =>
+        progress.update(done + count),
+      );
+      done += shard.length;
+      const key = keys[index] ?? '';
+      const bytes = new Uint8Array(packRepresentations({ model: model.identity, conversations: rows }));
+      await context.store.write('represent', key, bytes);
+      found[index] = [...unpackRepresentations(bytes, key).conversations];
+    }
+  } finally {
+    scorer.dispose();
+  }
+  return found.flat();
+}
+
+async function makeScorer(
+  context: RunContext,
+  model: OpenModel,
+  load: () => Promise<LoadedModel>,
+  topK: number,
+): Promise<Scorer> {
+  const { weights } = await load();
+  const marks = markIds(model.text.boundaryIds(), model.config.vocabSize);
+  return new Scorer(context.gpu, model.config, weights, { topK, marks });
+}
+
+/** Longest first in batches of similar length; results in the order of the conversations. */
+async function representShard(
+  model: OpenModel,
+  scorer: Scorer,
+  shard: readonly Conversation[],
+  { topK, maxTokens }: RepresentOptions,
+  onDone: (count: number) => Promise<void>,
+): Promise<Representation[]> {
+  const encoded = shard.map((conversation, index) => ({
+    index,
+    id: conversation.id,
+    ...model.text.encode(conversation.messages, maxTokens),
+  }));
+  const queue = [...encoded].sort((a, b) => b.tokens.length - a.tokens.length || a.index - b.index);
+  const results = new Array<Representation>(shard.length);
+  for (let from = 0; from < queue.length; ) {
+    const batch = queue.slice(from, from + scorer.batchFor(queue[from]?.tokens.length ?? 1));
+    const rows = await scorer.score(batch.map(({ tokens }) => tokens));
+    batch.forEach(({ index, ...one }, place) => {
+      const row = rows[place];
+      if (row) results[index] = { ...one, topK: Math.min(topK, model.config.vocabSize), ...row };
+    });
+    from += batch.length;
+    await onDone(from);
+  }
+  return results;
+}
+
+/** Identifies conversations by their content. */
+export function hashConversations(conversations: readonly Conversation[]): Promise<string> {
+  return hashOf(conversations.map(({ id, messages }) => ({ id, messages })));
+}

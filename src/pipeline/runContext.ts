@@ -1,0 +1,54 @@
+import type { Gpu } from '../gpu/gpu.ts';
+import { TimeLeft } from '../util/timeLeft.ts';
+import type { ArtifactStore } from './artifactStore.ts';
+import type { JobControl } from './jobControl.ts';
+import type { OpenModel } from './openModel.ts';
+import type { RunEvent, StageName } from './protocol.ts';
+
+/** What the stages of a run work with; the command line and the worker each make one. */
+export interface RunContext {
+  readonly gpu: Gpu;
+  readonly store: ArtifactStore;
+  readonly control: JobControl;
+  /** Resolves a recipe's model reference. */
+  openModel(reference: string): Promise<OpenModel>;
+  /** The text of a data file that a recipe names. */
+  readText(path: string): Promise<string>;
+  onEvent(event: RunEvent): void;
+}
+
+/** Tells how far a stage is and how long it will take; `update` also lets a pause or a stop in. */
+export class StageProgress {
+  readonly #context: RunContext;
+  readonly #stage: StageName;
+  readonly #label: string;
+  readonly #total: number;
+  readonly #clock: TimeLeft;
+
+  constructor(context: RunContext, stage: StageName, label: string, total: number) {
+    this.#context = context;
+    this.#stage = stage;
+    this.#label = label;
+    this.#total = total;
+    this.#clock = new TimeLeft(total);
+    context.onEvent({ kind: 'stage', stage, label, cached: false });
+    this.tell(0);
+  }
+
+  tell(done: number): void {
+    const secondsLeft = this.#clock.update(done);
+    this.#context.onEvent({
+      kind: 'progress',
+      stage: this.#stage,
+      label: this.#label,
+      done,
+      total: this.#total,
+      secondsLeft,
+    });
+  }
+
+  async update(done: number): Promise<void> {
+    this.tell(done);
+    await this.#context.control.checkpoint();
+  }
+}
