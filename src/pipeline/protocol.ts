@@ -126,6 +126,7 @@ export type RunEvent =
       readonly target: string;
       readonly step: number;
       readonly total: number;
+      /** Mean cross-entropy of the labels, and mean distance to the teacher's rows (0 without a teacher), nats a row. */
       readonly supervised: number;
       readonly distillation: number;
       readonly learningRate: number;
