@@ -1,6 +1,6 @@
 import type { GgufValue } from '../formats/ggufReader.ts';
 import { endOfTurnText } from './chatTemplate.ts';
-import { AddedTokenSplitter, type Section } from './tokenizerAddedTokens.ts';
+import { type AddedToken, AddedTokenSplitter, type Section } from './tokenizerAddedTokens.ts';
 import { fromByteLevel } from './tokenizerBytes.ts';
 import { partsFromGguf } from './tokenizerGguf.ts';
 import { partsFromJson } from './tokenizerJson.ts';
@@ -54,7 +54,7 @@ export class Tokenizer {
   readonly normalizes: boolean;
   readonly #parts: TokenizerParts;
   readonly #special: ReadonlySet<number>;
-  readonly #addedIds: ReadonlySet<number>;
+  readonly #added: ReadonlyMap<number, AddedToken>;
   readonly #splitter: AddedTokenSplitter;
   readonly #normalizedSplitter: AddedTokenSplitter;
   readonly #bytes = new Map<number, Uint8Array<ArrayBuffer>>();
@@ -68,7 +68,7 @@ export class Tokenizer {
     this.chatTemplate = parts.chatTemplate;
     this.normalizes = normalize.some((step) => step.kind === 'text');
     this.#special = new Set(added.filter((token) => token.special).map((token) => token.id));
-    this.#addedIds = new Set(added.map((token) => token.id));
+    this.#added = new Map(added.map((token) => [token.id, token]));
     const normalized = (text: string) => normalize.reduce((value, step) => step.apply(value), text);
     this.#splitter = new AddedTokenSplitter(
       added.filter((token) => !token.normalized).map((token) => [token.content, token]),
@@ -140,6 +140,16 @@ export class Tokenizer {
     return this.#special.has(id);
   }
 
+  /** Whether the id stands for text that the tokenizer does not know. */
+  isUnknown(id: number): boolean {
+    return id === this.#parts.unk;
+  }
+
+  /** The entry of a token that is found before all others; undefined for tokens of the model. */
+  addedToken(id: number): AddedToken | undefined {
+    return this.#added.get(id);
+  }
+
   /** The texts of all special tokens. */
   get specialTexts(): string[] {
     return [...this.#special].map((id) => this.tokenText(id));
@@ -153,6 +163,11 @@ export class Tokenizer {
   /** Whether a space that is not in the text may stand before it in the tokens (SentencePiece's dummy prefix). */
   get leadingSpace(): boolean {
     return this.#parts.leadingSpace;
+  }
+
+  /** What decoding leaves out at the start: a ▁ of the first token, a space of the text, or nothing. */
+  get stripsOnDecode(): 'mark' | 'space' | null {
+    return this.#parts.stripsOnDecode;
   }
 
   /** The token as the file writes it (`Ġthe`, `▁the`, `<|im_end|>`); empty for ids without a token. */
@@ -185,7 +200,7 @@ export class Tokenizer {
     if (text === undefined || this.#special.has(id) || unused.has(id) || id === unk) return noBytes;
     if (byteIds.has(id)) return Uint8Array.of(Number.parseInt(text.slice(3, 5), 16));
     if (writing === 'sentencePiece') return utf8.encode(text.replaceAll(spaceMark, ' '));
-    return (this.#addedIds.has(id) ? null : fromByteLevel(text)) ?? utf8.encode(text);
+    return (this.#added.has(id) ? null : fromByteLevel(text)) ?? utf8.encode(text);
   }
 
   /**
@@ -206,7 +221,7 @@ export class Tokenizer {
 
   /** The pieces between special tokens, for finding where characters came from. */
   sections(text: string): Section[] {
-    return this.#splitter.split(text, true);
+    return this.#splitter.split(text, true, false);
   }
 
   /** What normalization (NFC, lower case …) makes of a piece of text. */
@@ -235,25 +250,34 @@ export class DecodeStream {
   readonly #tokenizer: Tokenizer;
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   readonly #skipSpecial: boolean;
-  #dropSpace: boolean;
+  #start: boolean;
 
   /** @param options `start: false` for an answer that goes on after a prompt */
   constructor(tokenizer: Tokenizer, options: DecodeOptions = {}) {
     this.#tokenizer = tokenizer;
     this.#skipSpecial = options.skipSpecial ?? false;
-    this.#dropSpace = (options.start ?? true) && tokenizer.leadingSpace;
+    this.#start = options.start ?? true;
   }
 
   /** The text that is complete with this token. */
   push(id: number): string {
-    if (this.#tokenizer.isSpecial(id)) {
-      return this.#decoder.decode() + (this.#skipSpecial ? '' : this.#tokenizer.tokenText(id));
+    const tokenizer = this.#tokenizer;
+    if (tokenizer.isSpecial(id)) {
+      if (this.#skipSpecial) return this.#decoder.decode();
+      this.#start = false;
+      return this.#decoder.decode() + tokenizer.tokenText(id);
     }
-    const bytes = this.#tokenizer.bytesOf(id);
+    const bytes = tokenizer.bytesOf(id);
     if (bytes.length === 0) return '';
-    const drop = this.#dropSpace && bytes[0] === 0x20 ? 1 : 0;
-    this.#dropSpace = false;
+    const drop = this.#start && this.#hasStrippedSpace(id) ? 1 : 0;
+    this.#start = false;
     return this.#decoder.decode(bytes.subarray(drop), { stream: true });
+  }
+
+  #hasStrippedSpace(id: number): boolean {
+    const { stripsOnDecode } = this.#tokenizer;
+    if (stripsOnDecode === 'mark') return this.#tokenizer.tokenText(id).startsWith(spaceMark);
+    return stripsOnDecode === 'space' && this.#tokenizer.bytesOf(id)[0] === 0x20;
   }
 
   /** What was held back; an incomplete character becomes U+FFFD. */

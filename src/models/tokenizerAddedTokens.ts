@@ -45,8 +45,11 @@ export class AddedTokenSplitter {
     }
   }
 
-  /** @param special whether special tokens are looked for, too */
-  split(text: string, special: boolean): Section[] {
+  /**
+   * @param special whether special tokens are looked for, too
+   * @param strip whether white space that a token takes along is left out of the text beside it
+   */
+  split(text: string, special: boolean, strip = true): Section[] {
     const sections: Section[] = [];
     let start = 0;
     let at = 0;
@@ -63,11 +66,11 @@ export class AddedTokenSplitter {
         at++;
         continue;
       }
-      flush(at, found.token.stripLeft);
+      flush(at, strip && found.token.stripLeft);
       sections.push({ token: found.token });
       at += found.length;
       start = at;
-      trimNext = found.token.stripRight;
+      trimNext = strip && found.token.stripRight;
     }
     flush(text.length, false);
     return sections;

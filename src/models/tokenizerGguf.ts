@@ -177,7 +177,15 @@ function withOtherSpaces(added: readonly AddedToken[]): AddedToken[] {
 
 type Method = Pick<
   TokenizerParts,
-  'writing' | 'byteIds' | 'added' | 'normalize' | 'preTokenize' | 'model' | 'leadingSpace' | 'addBos'
+  | 'writing'
+  | 'byteIds'
+  | 'added'
+  | 'normalize'
+  | 'preTokenize'
+  | 'model'
+  | 'leadingSpace'
+  | 'stripsOnDecode'
+  | 'addBos'
 >;
 
 /** `gpt2`: byte-level BPE by merges. */
@@ -202,6 +210,7 @@ function byteLevelMethod(metadata: TokenizerMetadata, tables: Tables): Method {
     preTokenize: preTokenizer({ type: 'Sequence', pretokenizers: kind.steps }, metadata.file),
     model: new BpeModel(tables.ids, readMerges(metadata, tables), fallback, kind.wholeFirst),
     leadingSpace: false,
+    stripsOnDecode: null,
     addBos: kind.addBos,
   };
 }
@@ -233,6 +242,7 @@ function sentencePieceMethod(metadata: TokenizerMetadata, tables: Tables): Metho
     preTokenize: (input) => [input],
     model: new ScoredBpeModel(tokens, mergeable, scores, fallback),
     leadingSpace,
+    stripsOnDecode: leadingSpace ? 'space' : null,
     addBos: true,
   };
 }

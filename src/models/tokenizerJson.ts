@@ -157,6 +157,14 @@ function leadingSpecial(json: Json, ids: ReadonlyMap<string, number>): number | 
   return typeof special === 'string' ? ids.get(special) : undefined;
 }
 
+function stripsOnDecode(decoder: unknown): 'mark' | 'space' | null {
+  for (const step of flatten(decoder)) {
+    if (step.type === 'Metaspace' && prependScheme(step) !== 'never') return 'mark';
+    if (step.type === 'Strip' && step.content === ' ' && Number(step.start) > 0) return 'space';
+  }
+  return null;
+}
+
 function readChatTemplate(config: Json): string | null {
   const { chat_template: template } = config;
   if (typeof template === 'string') return template;
@@ -207,6 +215,7 @@ export function partsFromJson(json: unknown, config: unknown, file: string): Tok
       normalize.some((step) => step.kind === 'prefix') ||
       preSteps.some((step) => step.type === 'Metaspace' && prependScheme(step) !== 'never') ||
       preSteps.some((step) => step.type === 'ByteLevel' && step.add_prefix_space === true),
+    stripsOnDecode: stripsOnDecode(json.decoder),
     bos,
     eos: roleId('eos', settings, ids, added),
     pad: roleId('pad', settings, ids, added),

@@ -20,6 +20,8 @@ export interface TokenizerParts {
   readonly model: TokenModel;
   /** A space that is not in the text may stand before it in the tokens. */
   readonly leadingSpace: boolean;
+  /** What decoding leaves out at the start: a ▁ of the first token, a space of the text, or nothing. */
+  readonly stripsOnDecode: 'mark' | 'space' | null;
   readonly bos: number | undefined;
   readonly eos: number | undefined;
   readonly pad: number | undefined;

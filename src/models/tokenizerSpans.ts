@@ -1,4 +1,4 @@
-import type { Section } from './tokenizerAddedTokens.ts';
+import type { AddedToken, Section } from './tokenizerAddedTokens.ts';
 
 /** Where tokens stand in a text, in UTF-8 bytes: token i is [starts[i], ends[i]). */
 export type ByteSpans =
@@ -10,7 +10,11 @@ export type ByteSpans =
 export interface SpanTokenizer {
   readonly leadingSpace: boolean;
   readonly normalizes: boolean;
+  /** Stands for text that cannot be known. */
+  isUnknown(id: number): boolean;
   isSpecial(id: number): boolean;
+  /** The entry of a token that was found before all others; undefined for tokens of the model. */
+  addedToken(id: number): AddedToken | undefined;
   bytesOf(id: number): Uint8Array;
   tokenText(id: number): string;
   sections(text: string): Section[];
@@ -19,6 +23,8 @@ export interface SpanTokenizer {
 
 const utf8 = new TextEncoder();
 const space = 0x20;
+/** ASCII white space. */
+const whiteSpace = new Set([0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x20]);
 /** UTF-8 of ▁, which SentencePiece cannot tell from a space. */
 const markBytes = [0xe2, 0x96, 0x81];
 
@@ -89,10 +95,19 @@ class Follower {
     return true;
   }
 
-  /** Moves over the text of a special token if it stands here. */
-  special(id: number): void {
-    const length = this.#match(utf8.encode(this.#tokenizer.tokenText(id)), 0);
-    if (length > 0) this.at += length;
+  /** Moves over an added token's text if it stands here, and over white space that it takes along. */
+  added({ content, normalized, stripLeft, stripRight }: AddedToken): boolean {
+    const start = this.at;
+    if (stripLeft) this.#skipSpace();
+    let length = this.#match(utf8.encode(content), 0);
+    if (length < 0 && normalized) length = this.#match(utf8.encode(` ${content}`), 0);
+    this.at = length < 0 ? start : this.at + length;
+    if (length >= 0 && stripRight) this.#skipSpace();
+    return length >= 0;
+  }
+
+  #skipSpace(): void {
+    while (whiteSpace.has(this.#bytes[this.at] ?? 0)) this.at++;
   }
 }
 
@@ -108,7 +123,7 @@ function spaceWasAdded(
   plain.at = at;
   for (let i = from; i < ids.length; i++) {
     const id = ids[i] ?? 0;
-    if (tokenizer.isSpecial(id)) return false;
+    if (tokenizer.addedToken(id) !== undefined) return false;
     if (!plain.token(id, false)) return true;
   }
   return false;
@@ -128,19 +143,21 @@ export function spansInText(tokenizer: SpanTokenizer, ids: ArrayLike<number>, te
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i] ?? 0;
     starts[i] = placeOf();
-    if (tokenizer.isSpecial(id)) {
-      follower.special(id);
-      spaceAdded = tokenizer.leadingSpace && spaceWasAdded(tokenizer, ids, i + 1, bytes, follower.at);
-    } else {
-      if (tokenizer.bytesOf(id).length === 0) {
-        return { ok: false, reason: `token ${i} (${tokenizer.tokenText(id)}) stands for no known text` };
-      }
-      if (!follower.token(id, spaceAdded)) {
-        const shown = JSON.stringify(tokenizer.tokenText(id));
-        return { ok: false, reason: `token ${i} (${shown}) is not in the text at byte ${placeOf()}` };
-      }
-      spaceAdded = false;
+    const added = tokenizer.addedToken(id);
+    if (tokenizer.isUnknown(id))
+      return { ok: false, reason: `token ${i} stands for text that it does not know` };
+    const found =
+      (added !== undefined && follower.added(added)) ||
+      tokenizer.isSpecial(id) ||
+      (tokenizer.bytesOf(id).length > 0 && follower.token(id, spaceAdded));
+    if (!found) {
+      const shown = JSON.stringify(tokenizer.tokenText(id));
+      return { ok: false, reason: `token ${i} (${shown}) is not in the text at byte ${placeOf()}` };
     }
+    spaceAdded =
+      added !== undefined &&
+      tokenizer.leadingSpace &&
+      spaceWasAdded(tokenizer, ids, i + 1, bytes, follower.at);
     ends[i] = placeOf();
   }
   return { ok: true, starts, ends };
