@@ -69,12 +69,11 @@ export class Tokenizer {
     this.normalizes = normalize.some((step) => step.kind === 'text');
     this.#special = new Set(added.filter((token) => token.special).map((token) => token.id));
     this.#added = new Map(added.map((token) => [token.id, token]));
-    const normalized = (text: string) => normalize.reduce((value, step) => step.apply(value), text);
     this.#splitter = new AddedTokenSplitter(
       added.filter((token) => !token.normalized).map((token) => [token.content, token]),
     );
     this.#normalizedSplitter = new AddedTokenSplitter(
-      added.filter((token) => token.normalized).map((token) => [normalized(token.content), token]),
+      added.filter((token) => token.normalized).map((token) => [this.#normalize(token.content), token]),
     );
     const { bos, eos, pad, unk } = parts;
     const endOfTurn = this.#findEndOfTurn() ?? eos;
@@ -194,13 +193,18 @@ export class Tokenizer {
     return bytes;
   }
 
+  #normalize(text: string): string {
+    return this.#parts.normalize.reduce((value, step) => step.apply(value), text);
+  }
+
   #canonicalBytes(id: number): Uint8Array<ArrayBuffer> {
     const { tokens, writing, byteIds, unused, unk } = this.#parts;
-    const text = tokens[id];
+    const added = this.#added.get(id);
+    const text = added?.normalized === true ? this.#normalize(added.content) : tokens[id];
     if (text === undefined || this.#special.has(id) || unused.has(id) || id === unk) return noBytes;
     if (byteIds.has(id)) return Uint8Array.of(Number.parseInt(text.slice(3, 5), 16));
     if (writing === 'sentencePiece') return utf8.encode(text.replaceAll(spaceMark, ' '));
-    return (this.#added.has(id) ? null : fromByteLevel(text)) ?? utf8.encode(text);
+    return (added === undefined ? fromByteLevel(text) : null) ?? utf8.encode(text);
   }
 
   /**
