@@ -1,0 +1,7 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** Where downloaded models are kept outside the project: `$ALLOY_CACHE`, else `~/.cache/alloy`. */
+export function modelCacheFolder(environment: NodeJS.ProcessEnv = process.env): string {
+  return environment.ALLOY_CACHE || join(homedir(), '.cache', 'alloy');
+}
