@@ -103,8 +103,8 @@ export function renderChat(
 }
 
 /** A text that no template changes and no conversation holds: private-use characters around a number. */
-function sentinel(index: number, side = ''): string {
-  return `\u{f0a11}${side}${index}\u{f0a12}`;
+function sentinel(index: number): string {
+  return `\u{f0a11}${index}\u{f0a12}`;
 }
 
 function isAnswer(message: ChatMessage): boolean {
@@ -171,37 +171,37 @@ function rangesBySentinels(
 }
 
 /**
- * Puts markers around the real contents, for templates that look at what an answer says. The rendering without markers
- * must be the real one.
+ * Puts a marker behind every real content, for templates that look at what an answer says. The rendering without markers
+ * must be the real one, and the content must stand before its marker.
  */
-function rangesByBrackets(
+function rangesByMarkedEnds(
   text: string,
   messages: readonly ChatMessage[],
   render: (messages: readonly ChatMessage[]) => string,
 ): Range[] | null {
   const markers: string[] = [];
+  const bodies: string[] = [];
   const marked = messages.map((message, index) => {
     if (!isAnswer(message)) return message;
-    markers.push(sentinel(index, '<'), sentinel(index, '>'));
-    const [before, body, after] = bracketed(message.content);
-    return { ...message, content: before + sentinel(index, '<') + body + sentinel(index, '>') + after };
+    const end = message.content.trimEnd().length;
+    markers.push(sentinel(index));
+    bodies.push(message.content.slice(0, end));
+    return {
+      ...message,
+      content: message.content.slice(0, end) + sentinel(index) + message.content.slice(end),
+    };
   });
   const parts = cutAt(render(marked), markers);
   if (parts === null || parts.join('') !== text) return null;
   const ranges: Range[] = [];
   let at = 0;
-  for (const [index, part] of parts.entries()) {
-    if (index % 2 === 1) ranges.push([at, at + part.length]);
-    at += part.length;
+  for (const [index, body] of bodies.entries()) {
+    at += parts[index]?.length ?? 0;
+    const written = forms(body).find((form) => parts[index]?.endsWith(form));
+    if (written === undefined) return null;
+    ranges.push([at - written.length, at]);
   }
   return ranges;
-}
-
-/** White space stays outside the markers, so that a template that trims does so as without them. */
-function bracketed(content: string): [string, string, string] {
-  const body = content.trim();
-  const start = content.indexOf(body);
-  return [content.slice(0, start), body, content.slice(start + body.length)];
 }
 
 /** Length of the end of turn at the start of a text: a special token or EOS, spaces before it included. */
@@ -225,7 +225,7 @@ export function renderForTraining(
   const render = (list: readonly ChatMessage[]) => renderChat(template, list, tokens);
   const text = render(messages);
   const answers = messages.flatMap((message, index) => (isAnswer(message) ? [index] : []));
-  const ranges = rangesBySentinels(text, messages, render) ?? rangesByBrackets(text, messages, render);
+  const ranges = rangesBySentinels(text, messages, render) ?? rangesByMarkedEnds(text, messages, render);
   if (ranges === null) {
     throw new AlloyError(
       'bad-data',

@@ -20,7 +20,10 @@ export interface EncodedConversation {
   readonly ids: Int32Array;
   /** [N] the id where the token lies in an answer or ends its turn, else −100. */
   readonly labels: Int32Array;
-  /** [N] where each token stands in `text`, in UTF-8 bytes; empty for a BOS that was added. */
+  /**
+   * [N] where each token stands in `text`, in UTF-8 bytes; empty for a BOS that was added. Spaces that the template
+   * writes before an answer and that are part of its first token (`▁Hello`) are counted to the token before.
+   */
   readonly starts: Int32Array;
   readonly ends: Int32Array;
   /** The answers, in order, where they stand in `text`. Those beyond the last token are still listed. */
@@ -56,6 +59,23 @@ export function encodePrompt(
   return { text, ids: encodeWithBos(tokenizer, text) };
 }
 
+/** Moves the border before an answer's first token to where the answer begins, if only spaces are between. */
+function giveSpacesAway(
+  text: string,
+  answers: readonly AnswerSpan[],
+  starts: Int32Array,
+  ends: Int32Array,
+): void {
+  let token = 0;
+  for (const { start, startByte } of answers) {
+    while (token < ends.length && (ends[token] ?? 0) <= startByte) token++;
+    const over = startByte - (starts[token] ?? startByte);
+    if (token === 0 || over <= 0 || text.slice(start - over, start) !== ' '.repeat(over)) continue;
+    ends[token - 1] = startByte;
+    starts[token] = startByte;
+  }
+}
+
 /**
  * Ids and labels of a conversation (methods C.5): a token is trained on if its span lies inside an answer, or if it is the
  * special token that ends the answer's turn. The loss of label t is that of the logits at t − 1.
@@ -81,6 +101,7 @@ export function encodeConversation(
     );
   }
   const { starts, ends } = spans;
+  giveSpacesAway(text, answers, starts, ends);
   const labels = new Int32Array(ids.length).fill(ignoredLabel);
   const contentEnds = new Int32Array(ids.length).fill(-1);
   let before = 0;
