@@ -1,4 +1,4 @@
-import { AlloyError } from '../../util/errors.ts';
+import { attentionCached, attentionCachedScratchBytes, cacheWrite } from '../../kernels/attentionCached.ts';
 import type { Graph } from '../graph.ts';
 import type { Tensor } from '../tensor.ts';
 import type { AttentionOptions } from './attention.ts';
@@ -10,6 +10,33 @@ export interface KvCache {
   /** Positions. */
   readonly capacity: number;
 }
-export function cachedAttention(_g: Graph, _q: Tensor, _k: Tensor, _v: Tensor, _o: AttentionOptions, _c: KvCache, _s: Tensor): Tensor {
-  throw new AlloyError('internal', 'todo');
+
+/**
+ * Attention of new rows over a cache that they are first written into. `state` holds [position of the first row, number
+ * of valid rows]. Inference only.
+ */
+export function cachedAttention(
+  graph: Graph,
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  options: AttentionOptions,
+  cache: KvCache,
+  state: Tensor,
+): Tensor {
+  const { length: tokens, headDim: headWidth, batch: _, ...rest } = options;
+  const shape = { ...rest, tokens, headWidth, capacity: cache.capacity };
+  const width = options.kvHeads * headWidth;
+  graph.emit(
+    cacheWrite(
+      { k, v, state, kCache: cache.k, vCache: cache.v },
+      { tokens, width, capacity: cache.capacity },
+    ),
+  );
+  const o = graph.tensor('attended', q.shape);
+  const bytes = attentionCachedScratchBytes(shape, graph.tuning);
+  const buffers = { q, k: cache.k, v: cache.v, state, o };
+  const scratch = bytes > 0 ? { scratch: graph.tensor('attention spans', [bytes / 4]) } : {};
+  graph.emit(attentionCached({ ...buffers, ...scratch }, shape, graph.tuning));
+  return o;
 }

@@ -1,0 +1,230 @@
+import { expect, test } from 'vitest';
+import type { Gpu } from '../gpu/gpu.ts';
+import { testGpu, testValues } from '../gpu/testing.ts';
+import { TrainableAdapters } from '../models/adapters.ts';
+import { type DecoderConfig, parseConfig } from '../models/config.ts';
+import type { DecoderWeights } from '../models/decoder.ts';
+import type { Parameters } from '../models/parameters.ts';
+import type { Precision, TensorSource } from '../models/tensorSource.ts';
+import { decoderTensors, loadDecoder } from '../models/weights.ts';
+import { type MicroBatch, Trainer, type TrainerOptions } from './trainer.ts';
+
+const LLAMA = {
+  model_type: 'llama',
+  vocab_size: 61,
+  hidden_size: 32,
+  intermediate_size: 40,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  attention_bias: true,
+  mlp_bias: true,
+};
+const GEMMA = {
+  model_type: 'gemma3_text',
+  vocab_size: 61,
+  hidden_size: 32,
+  intermediate_size: 40,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  head_dim: 12,
+  query_pre_attn_scalar: 20,
+  sliding_window: 5,
+  layer_types: ['sliding_attention', 'full_attention'],
+  attn_logit_softcapping: 2,
+  final_logit_softcapping: 3,
+};
+
+function randomTensors(config: DecoderConfig): TensorSource {
+  const specs = new Map(
+    decoderTensors(config).map((spec, index) => [spec.name, { ...spec, seed: index + 1 }]),
+  );
+  const values = (name: string) => {
+    const { shape, seed } = specs.get(name)!;
+    const count = shape.reduce((product, size) => product * size, 1);
+    const norm = shape.length === 1 && name.includes('norm') && config.normOffset === 0;
+    return testValues(count, seed, shape.length === 1 ? 0.3 : 0.4).map((x) => x + (norm ? 1 : 0));
+  };
+  return {
+    file: 'random',
+    shape: (name) => specs.get(name)?.shape,
+    vector: async (name) => values(name),
+    async matrix(name) {
+      const [rows = 1, cols = 1] = specs.get(name)!.shape;
+      return { format: { kind: 'f32' }, rows, cols, data: values(name) };
+    },
+  };
+}
+
+const [BATCH, LENGTH] = [2, 9];
+const ROWS = BATCH * LENGTH;
+
+function randomMicro(vocab: number, seed: number, kept = 0): MicroBatch {
+  const pick = (count: number, at: number) =>
+    Uint32Array.from(testValues(count, at), (x) => Math.floor(((x + 1) / 2) * vocab));
+  const tokens = pick(ROWS, seed);
+  const labels = Int32Array.from(pick(ROWS, seed + 1), (label, row) => (row % 3 === 0 ? -100 : label));
+  const weights = new Float32Array(2 * ROWS);
+  labels.forEach((label, row) => {
+    if (label < 0) return;
+    weights[2 * row] = 0.05;
+    if (kept > 0 && row % 2 === 0) weights[2 * row + 1] = 0.04;
+  });
+  if (kept === 0) return { length: LENGTH, tokens, labels, weights };
+  const ids = Uint32Array.from(
+    { length: ROWS * kept },
+    (_, i) => (Math.floor(i / kept) + 7 * (i % kept)) % vocab,
+  );
+  const probs = Float32Array.from({ length: ROWS * kept }, (_, i) => 0.5 / (1 + (i % kept)) / kept);
+  const counts = new Uint32Array(ROWS).map((_, row) => (row % 2 === 0 ? kept : 0));
+  return { length: LENGTH, tokens, labels, weights, teacher: { ids, probs, counts } };
+}
+
+const COMMON = {
+  batch: BATCH,
+  lengths: [LENGTH],
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+  clip: 1,
+};
+
+async function fullTrainer(gpu: Gpu, raw: object, extra: Partial<TrainerOptions> = {}) {
+  const config = parseConfig(raw, 'test');
+  const loaded = await loadDecoder(gpu, config, randomTensors(config), { trainable: true });
+  const parameters = loaded.parameters!;
+  const trainer = new Trainer(gpu, { config, weights: loaded.weights, parameters, ...COMMON, ...extra });
+  const dispose = () => {
+    for (const one of [trainer, loaded]) one.dispose();
+  };
+  return { config, trainer, parameters, dispose };
+}
+
+async function loraTrainer(gpu: Gpu, raw: object, precision: Precision, extra: Partial<TrainerOptions> = {}) {
+  const config = parseConfig(raw, 'test');
+  const loaded = await loadDecoder(gpu, config, randomTensors(config), { precision });
+  const adapters = new TrainableAdapters(gpu, config, loaded.weights, {
+    rank: 3,
+    alpha: 6,
+    matrices: ['q', 'v', 'o', 'up', 'down'],
+  });
+  adapters.parameters.names.forEach((name, index) => {
+    const count = adapters.parameters.tensor(name).shape.reduce((product, size) => product * size, 1);
+    adapters.parameters.set(name, testValues(count, 90 + index, 0.2));
+  });
+  const weights: DecoderWeights = adapters.weights;
+  const trainer = new Trainer(gpu, { config, weights, parameters: adapters.parameters, ...COMMON, ...extra });
+  const dispose = () => {
+    for (const one of [trainer, adapters, loaded]) one.dispose();
+  };
+  return { config, trainer, parameters: adapters.parameters, dispose };
+}
+
+async function weightedLoss(trainer: Trainer, micro: MicroBatch): Promise<number> {
+  await trainer.accumulate([micro]);
+  const rows = await trainer.rowLosses();
+  return rows.reduce((sum, loss, i) => sum + loss * (micro.weights[i] ?? 0), 0);
+}
+
+/** Compares the gradient of every parameter with the change of the loss along a random direction. */
+async function expectGradients(trainer: Trainer, parameters: Parameters, micro: MicroBatch): Promise<void> {
+  await trainer.accumulate([micro]);
+  for (const [index, name] of parameters.names.entries()) {
+    const values = await parameters.read(name);
+    const gradient = await parameters.read(name, 'g');
+    const direction = testValues(values.length, 300 + index);
+    const slope = gradient.reduce((sum, g, i) => sum + g * direction[i]!, 0);
+    const step = 4e-3 / Math.max(1, Math.sqrt(values.length) / 8);
+    const along = async (sign: number) => {
+      parameters.set(
+        name,
+        values.map((value, i) => value + sign * step * direction[i]!),
+      );
+      return weightedLoss(trainer, micro);
+    };
+    const measured = ((await along(1)) - (await along(-1))) / (2 * step);
+    parameters.set(name, values);
+    expect(Math.abs(measured - slope), `${name}: ${measured} measured, ${slope} computed`).toBeLessThan(
+      2e-3 + 2e-2 * Math.abs(slope),
+    );
+  }
+}
+
+test('gradients of all weights agree with finite differences (biases, grouped heads)', async () => {
+  const { trainer, parameters, config, dispose } = await fullTrainer(await testGpu(), LLAMA);
+  await expectGradients(trainer, parameters, randomMicro(config.vocabSize, 11));
+  dispose();
+});
+
+test('gradients agree with finite differences through windows, caps and four norms, with a tail teacher', async () => {
+  const teacher = { mode: 'tail', kept: 3 } as const;
+  const { trainer, parameters, config, dispose } = await fullTrainer(await testGpu(), GEMMA, { teacher });
+  await expectGradients(trainer, parameters, randomMicro(config.vocabSize, 21, 3));
+  dispose();
+});
+
+test.each(['q4', 'q8', 'f16'] as const)(
+  'gradients of adapters on %s weights agree with finite differences',
+  async (precision) => {
+    const { trainer, parameters, config, dispose } = await loraTrainer(await testGpu(), LLAMA, precision);
+    await expectGradients(trainer, parameters, randomMicro(config.vocabSize, 31));
+    dispose();
+  },
+);
+
+test('a step in steady state makes no buffer, bind group or pipeline and reads nothing but the ring', async () => {
+  const gpu = await testGpu();
+  const { trainer, config, dispose } = await fullTrainer(gpu, LLAMA);
+  const micro = randomMicro(config.vocabSize, 41);
+  await trainer.step([micro], 1e-3, 1);
+  await trainer.readLosses();
+  const before = { ...gpu.stats };
+  for (let step = 2; step <= 6; step++) await trainer.step([micro], 1e-3, step);
+  const losses = await trainer.readLosses();
+  const { submits: _, readbacks, ...after } = gpu.stats;
+  expect(after).toEqual({
+    ...after,
+    buffersMade: before.buffersMade,
+    bindGroups: before.bindGroups,
+    pipelines: before.pipelines,
+    bytes: before.bytes,
+  });
+  expect(readbacks - before.readbacks).toBe(1);
+  expect(losses).toHaveLength(5);
+  expect(losses.at(-1)!.supervised).toBeLessThan(losses[0]!.supervised);
+  dispose();
+});
+
+test('two micro-batches give the gradient of both together', async () => {
+  const { trainer, parameters, config, dispose } = await fullTrainer(await testGpu(), LLAMA);
+  const [one, two] = [randomMicro(config.vocabSize, 51), randomMicro(config.vocabSize, 61)];
+  const name = 'model.layers.1.mlp.up_proj.weight';
+  await trainer.accumulate([one]);
+  const first = await parameters.read(name, 'g');
+  await trainer.accumulate([two]);
+  const second = await parameters.read(name, 'g');
+  await trainer.accumulate([one, two]);
+  const both = await parameters.read(name, 'g');
+  both.forEach((g, i) => {
+    expect(Math.abs(g - first[i]! - second[i]!)).toBeLessThan(1e-6);
+  });
+  dispose();
+});
+
+test('replayed steps are equal to the bit, and a restored snapshot goes on with the same numbers', async () => {
+  const gpu = await testGpu();
+  const { trainer, parameters, config, dispose } = await fullTrainer(gpu, LLAMA);
+  const micro = randomMicro(config.vocabSize, 71);
+  await trainer.step([micro], 1e-2, 1);
+  const snapshot = await parameters.snapshot();
+  const run = async () => {
+    for (let step = 2; step <= 4; step++) await trainer.step([micro], 1e-2, step);
+    return (await trainer.readLosses()).slice(-3).map(({ supervised }) => supervised);
+  };
+  const first = await run();
+  parameters.restore(snapshot);
+  expect(await run()).toEqual(first);
+  dispose();
+});
