@@ -21,6 +21,8 @@ export interface SceOptions {
   readonly variant?: SceVariant;
   /** Share of the elements with non-zero variance that are selected, 0…1; 1 selects all. */
   readonly tau?: number;
+  /** η in place of the computed ones, one a target. */
+  readonly coefficients?: readonly number[];
 }
 
 export interface SceMerge {
@@ -39,7 +41,7 @@ export function sceMerge(deltas: readonly Delta[], options: SceOptions = {}): Sc
   const { variant = 'fork', tau = 1 } = options;
   const length = deltas[0]?.length ?? 0;
   const mask = tau < 1 ? selectByVariance(deltas, tau) : undefined;
-  const coefficients = energyCoefficients(deltas, mask, variant);
+  const coefficients = options.coefficients ?? energyCoefficients(deltas, mask, variant);
   const masked = variant === 'fork' ? undefined : mask;
   const delta = new Float32Array(length);
   for (let at = 0; at < length; at++) {

@@ -1,11 +1,11 @@
 import { contentNll } from '../align/representation.ts';
 import { judgeAnswer } from '../evaluate/answers.ts';
-import { type ConversationScore, scoreSuite } from '../evaluate/suite.ts';
+import { type ConversationScore, compareSuites, scoreSuite } from '../evaluate/suite.ts';
 import { Generator, GREEDY } from '../models/generator.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import { Scorer } from '../models/scorer.ts';
 import type { OpenModel } from './openModel.ts';
-import type { Conversation, ReportRow } from './protocol.ts';
+import type { Conversation, Report, ReportRow } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
 import { type RunContext, StageProgress } from './runContext.ts';
 import type { Suite } from './runData.ts';
@@ -56,6 +56,25 @@ export async function evaluateModels(
     results.push(summarise(recipe, suites, one, scores));
   }
   return results;
+}
+
+/** The rows of every suite, each beside the first control (SFT-only). */
+export function reportSuites(
+  recipe: Recipe,
+  suites: readonly Suite[],
+  scores: readonly ModelScores[],
+): Report['suites'] {
+  const options = { resamples: recipe.evaluate.bootstrap, seed: recipe.seed };
+  return suites.map(({ suite }) => {
+    const found = scores.flatMap((score) => score.suites.filter((one) => one.suite === suite));
+    const baseline = found.find(({ row }) => row.role === 'sft');
+    const rows = found.map((one) =>
+      baseline === undefined || one === baseline
+        ? one.row
+        : { ...one.row, difference: compareSuites(baseline.scores, one.scores, options) },
+    );
+    return { suite, rows };
+  });
 }
 
 function summarise(

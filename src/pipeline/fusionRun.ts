@@ -11,7 +11,7 @@ import type { LoadedModel } from '../models/loadedModel.ts';
 import { required } from '../util/errors.ts';
 import { alignSource } from './alignStage.ts';
 import { distilTarget } from './distilStage.ts';
-import { type EvaluatedModel, evaluateModels } from './evaluateStage.ts';
+import { type EvaluatedModel, evaluateModels, reportSuites } from './evaluateStage.ts';
 import { loadModel, type OpenModel } from './openModel.ts';
 import type { AlignmentSummary, Conversation, Report } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
@@ -110,12 +110,7 @@ async function fuse(
   await merge.setMethod(methodOf(recipe));
   const report: Report = {
     recipe,
-    suites: data.suites.map(({ suite }) => ({
-      suite,
-      rows: scores.flatMap((score) =>
-        score.suites.filter((one) => one.suite === suite).map(({ row }) => row),
-      ),
-    })),
+    suites: reportSuites(recipe, data.suites, scores),
     seconds: 0,
     device: context.gpu.name,
     alignment: summaries,

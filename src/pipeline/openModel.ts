@@ -19,7 +19,23 @@ export interface OpenModel {
   readonly config: DecoderConfig;
   readonly text: ModelText;
   readonly tensors: TensorSource;
+  /** Its `config.json`, or what one would say. */
+  readonly document: Readonly<Record<string, unknown>>;
+  /** Files that belong to the model beside its config and weights: tokenizer, chat template … */
+  readonly companions: readonly FileSource[];
 }
+
+const COMPANIONS = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'chat_template.jinja',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'generation_config.json',
+  'tokenizer.model',
+  'vocab.json',
+  'merges.txt',
+];
 
 /** @throws AlloyError `bad-file` or `unsupported` with the file and the field */
 export async function openGguf(name: string, file: FileSource): Promise<OpenModel> {
@@ -28,12 +44,21 @@ export async function openGguf(name: string, file: FileSource): Promise<OpenMode
   const tokenizer = Tokenizer.fromGguf(model.gguf.metadata, file.name);
   const tensors = ggufTensors(model);
   checkTensors(config, tensors);
-  return { name, identity: await hashOfFile(file), config, text: new ModelText(tokenizer), tensors };
+  return {
+    name,
+    identity: await hashOfFile(file),
+    config,
+    text: new ModelText(tokenizer),
+    tensors,
+    document: model.config,
+    companions: [],
+  };
 }
 
 /** A Hugging Face folder: `config.json`, `tokenizer.json` (and its config), `*.safetensors`. */
 export async function openFolder(name: string, folder: string, open: OpenFile): Promise<OpenModel> {
-  const config = parseConfig(await readJson(open, folder, 'config.json'), `${folder}/config.json`);
+  const document = await readJson(open, folder, 'config.json');
+  const config = parseConfig(document, `${folder}/config.json`);
   const tokenizerConfig =
     (await open('tokenizer_config.json')) && (await readJson(open, folder, 'tokenizer_config.json'));
   const template = await open('chat_template.jinja');
@@ -56,7 +81,16 @@ export async function openFolder(name: string, folder: string, open: OpenFile): 
     template: tokenizer.chatTemplate,
     size: tokenizer.vocabSize,
   });
-  return { name, identity, config, text: new ModelText(tokenizer), tensors };
+  const companions = await Promise.all(COMPANIONS.map((file) => open(file)));
+  return {
+    name,
+    identity,
+    config,
+    text: new ModelText(tokenizer),
+    tensors,
+    document: { ...document },
+    companions: companions.filter((file) => file !== null),
+  };
 }
 
 /** Puts a model's weights on the GPU. */

@@ -96,6 +96,8 @@ export interface ReportRow {
   readonly low: number;
   readonly high: number;
   readonly accuracy?: number;
+  /** NLL per byte minus that of SFT-only, paired by conversation; below 0 is better. */
+  readonly difference?: { readonly value: number; readonly low: number; readonly high: number };
 }
 
 export interface Report {

@@ -1,0 +1,114 @@
+import type { AlignmentSummary, Report, ReportRow } from './protocol.ts';
+
+type Cell = string;
+
+/** The report for people, as Markdown: what was compared, where fusion helped and where it did not. */
+export function reportText(report: Report): string {
+  const { recipe, suites, alignment, seconds, device, peakBytes } = report;
+  const { pivot, sources, fuse, train, merge, seed } = recipe;
+  return [
+    `# ${recipe.name}`,
+    '',
+    `Pivot \`${pivot}\`, sources ${sources.map((source) => `\`${source}\``).join(', ')}.`,
+    `λ ${fuse.lambda}, loss \`${fuse.loss}\`, choice \`${fuse.choice}\`; LoRA rank ${train.rank}, learning rate ${train.learningRate}, batch ${train.batch}, ${train.steps === undefined ? `${train.epochs} epochs` : `${train.steps} steps`}; merge \`${merge.method}\`; seed ${seed}.`,
+    `It took ${duration(seconds)} on ${device}; at most ${mebibytes(peakBytes)} of GPU memory were in use.`,
+    '',
+    '## Held-out conversations',
+    '',
+    'NLL is in nats per byte of the answers, lower is better; intervals are 95 % bootstrap intervals over conversations. The difference to SFT-only is paired by conversation; an interval that does not contain 0 is marked ▼ (better) or ▲ (worse).',
+    ...suites.flatMap(({ suite, rows }) => ['', `### ${suite}`, '', ...suiteTable(rows)]),
+    '',
+    '## Verdict',
+    '',
+    ...suites.map(({ suite, rows }) => `* ${suite}: ${verdict(rows)}`),
+    '',
+    '## Alignment',
+    '',
+    ...alignmentTable(alignment),
+    '',
+  ].join('\n');
+}
+
+function suiteTable(rows: readonly ReportRow[]): string[] {
+  const judged = rows.some(({ accuracy }) => accuracy !== undefined);
+  const baseline = sftOnly(rows);
+  const head = ['model', 'role', 'NLL per byte', 'interval', 'to SFT-only', ...(judged ? ['right'] : [])];
+  return table(
+    head,
+    rows.map((row) => [
+      row.model,
+      row.role,
+      row.nllPerByte.toFixed(4),
+      `${row.low.toFixed(4)} to ${row.high.toFixed(4)}`,
+      row === baseline ? '' : differenceCell(row, baseline),
+      ...(judged ? [row.accuracy === undefined ? '' : percent(row.accuracy)] : []),
+    ]),
+  );
+}
+
+function differenceCell({ difference, nllPerByte }: ReportRow, baseline: ReportRow | undefined): Cell {
+  if (difference) {
+    const { value, low, high } = difference;
+    const mark = high < 0 ? ' ▼' : low > 0 ? ' ▲' : '';
+    return `${signed(value)} [${signed(low)}, ${signed(high)}]${mark}`;
+  }
+  return baseline ? signed(nllPerByte - baseline.nllPerByte) : '';
+}
+
+/** What the merged model did beside SFT-only, in words. */
+function verdict(rows: readonly ReportRow[]): string {
+  const baseline = sftOnly(rows);
+  const merged = rows.filter(({ role }) => role === 'merged');
+  if (!baseline || merged.length === 0) return 'there is nothing to compare.';
+  return `${merged.map((row) => `${row.model} ${judgement(row, baseline)}`).join('; ')}.`;
+}
+
+function judgement({ nllPerByte, difference }: ReportRow, baseline: ReportRow): string {
+  const value = difference?.value ?? nllPerByte - baseline.nllPerByte;
+  const size = `${Math.abs(value).toFixed(4)} nats per byte`;
+  if (difference && difference.low <= 0 && difference.high >= 0)
+    return `cannot be told from SFT-only (${signed(value)})`;
+  return value < 0 ? `is better than SFT-only by ${size}` : `is worse than SFT-only by ${size}`;
+}
+
+function sftOnly(rows: readonly ReportRow[]): ReportRow | undefined {
+  return rows.find(({ role }) => role === 'sft');
+}
+
+function alignmentTable(summaries: readonly AlignmentSummary[]): string[] {
+  return table(
+    [
+      'source',
+      'coverage',
+      'inside a source token',
+      'low mass',
+      'past the end',
+      'MinCE wins',
+      'tokens per byte',
+    ],
+    summaries.map(({ source, coverage, reasons, won, conversations, tokensPerByte }) => [
+      source,
+      percent(coverage),
+      String(reasons['inside-source-token']),
+      String(reasons['low-mass']),
+      String(reasons['past-end']),
+      `${won} of ${conversations}`,
+      `${tokensPerByte.source.toFixed(3)} (pivot ${tokensPerByte.pivot.toFixed(3)})`,
+    ]),
+  );
+}
+
+function table(head: readonly Cell[], rows: readonly (readonly Cell[])[]): string[] {
+  const line = (cells: readonly Cell[]) =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)];
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
+const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;
+
+function duration(seconds: number): string {
+  if (seconds < 120) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  return seconds < 7200 ? `${(seconds / 60).toFixed(1)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
