@@ -41,13 +41,27 @@ export function attentionReference(
   const o = new Float64Array(batch * tokens * heads * d);
   const lse = new Float64Array(batch * tokens * heads);
   eachRow(shape, (b, i, h) => {
-    const row = scoreRow(inputs, shape, b, i, h);
     const at = (b * tokens + i) * heads + h;
+    const row = attentionRowReference(inputs, shape, b, i, h);
+    o.set(row.o, at * d);
     lse[at] = row.lse;
-    row.p.forEach((p, n) => {
-      const from = keyAt(shape, b, row.first + n, h);
-      for (let c = 0; c < d; c++) add(o, at * d + c, p * get(inputs.v, from + c));
-    });
+  });
+  return { o, lse };
+}
+
+/** o [d] and lse of the query at position i of sequence b, head h. */
+export function attentionRowReference(
+  inputs: AttentionInputs,
+  shape: AttentionCase,
+  b: number,
+  i: number,
+  h: number,
+): { o: Float64Array; lse: number } {
+  const { first, p, lse } = scoreRow(inputs, shape, b, i, h);
+  const o = new Float64Array(shape.headWidth);
+  p.forEach((weight, n) => {
+    const from = keyAt(shape, b, first + n, h);
+    for (let c = 0; c < o.length; c++) add(o, c, weight * get(inputs.v, from + c));
   });
   return { o, lse };
 }
