@@ -12,6 +12,7 @@ import { required } from '../util/errors.ts';
 import { alignSource } from './alignStage.ts';
 import { distilTarget } from './distilStage.ts';
 import { type EvaluatedModel, evaluateModels, reportSuites } from './evaluateStage.ts';
+import { recipeMethod } from './mergeFile.ts';
 import { loadModel, type OpenModel } from './openModel.ts';
 import type { AlignmentSummary, Conversation, Report } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
@@ -107,7 +108,7 @@ async function fuse(
   const { merge, models } = await mergedModels(context, recipe, { pivot, loadedPivot, sources, ...trained });
   for (const one of models) evaluate(one);
   scores.push(...(await evaluateModels(context, recipe, data.suites, evaluated)));
-  await merge.setMethod(methodOf(recipe));
+  await merge.setMethod(recipeMethod(recipe));
   const report: Report = {
     recipe,
     suites: reportSuites(recipe, data.suites, scores),
@@ -164,12 +165,6 @@ async function distilAll(
   return { sft, targets };
 }
 
-function methodOf({ merge }: Recipe) {
-  return merge.method === 'sce'
-    ? ({ kind: 'sce', variant: merge.variant, tau: merge.tau } as const)
-    : ({ kind: 'linear', weights: merge.weights } as const);
-}
-
 /** All models that came out of training, to be evaluated one after the other. */
 async function mergedModels(
   context: RunContext,
@@ -189,7 +184,7 @@ async function mergedModels(
     LiveMerge.create(gpu, pivot.config, loadedPivot.weights, deltas, { kind: 'linear' });
   const merge = await create(targets.map(({ delta }) => delta));
   const methods = [
-    methodOf(recipe),
+    recipeMethod(recipe),
     ...(recipe.merge.method === 'sce' ? [{ kind: 'linear' } as const] : [SCE_DEFAULT]),
   ];
   await merge.setMethod(methods[0] ?? { kind: 'linear' });

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { LiveMerge, LiveMethod, MatrixStats } from '../merge/liveMerge.ts';
 import { AlloyError, required } from '../util/errors.ts';
+import type { Recipe } from './recipe.ts';
 
 const methodSchema = z.discriminatedUnion('kind', [
   z.looseObject({
@@ -81,6 +82,14 @@ function wrongCount({ sources, matrices }: MergeFile): string | undefined {
   return wrong && `${wrong.module} has ${wrong.weights.length} weights for ${sources.length} sources`;
 }
 
+/** The method that a recipe names. */
+export function recipeMethod({ merge }: Recipe): LiveMethod {
+  return merge.method === 'sce'
+    ? { kind: 'sce', variant: merge.variant, tau: merge.tau }
+    : { kind: 'linear', weights: merge.weights };
+}
+
+/** The method of a finished merge. */
 export function liveMethod({ method }: MergeFile): LiveMethod {
   return method.kind === 'sce'
     ? { kind: 'sce', variant: method.variant, tau: method.tau }
