@@ -55,7 +55,8 @@ export function Frame() {
         <Stage />
       </main>
       {wide && inspectorOpen ? (
-        <aside className={classes.inspector} aria-label="Inspector">
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it
+        <aside className={classes.inspector} aria-label="Inspector" tabIndex={0}>
           <Inspector />
         </aside>
       ) : null}

@@ -9,7 +9,7 @@ const words: readonly (readonly [string, string])[] = [
   ['Alignment', 'Which token of a source speaks about the same place of the text as a token of the pivot.'],
   ['Row', 'What a model expected at one place: its likeliest next tokens with their probabilities.'],
   ['Target', 'The pivot after it learned from one source; kept as the difference to the pivot, its delta.'],
-  ['SFT only', 'The pivot tuned on the same answers without any source. What fusion has to beat.'],
+  ['SFT-only', 'The pivot tuned on the same answers without any source. What fusion has to beat.'],
   ['Merge weight', 'How much of one source’s delta goes into one matrix of the fused model.'],
   ['Nats per byte', 'How surprised a model is by each byte of the right answers. Lower is better.'],
 ];

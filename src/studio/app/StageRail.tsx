@@ -1,7 +1,7 @@
 import { showStage, useLayout } from '../state/layout.ts';
 import { Icon } from '../views/Icon.tsx';
 import classes from './StageRail.module.css';
-import { stages, statusWords } from './stages.ts';
+import { stages, statusWord } from './stages.ts';
 import { useStageStatuses } from './useStageStatuses.ts';
 
 /** The way through the pipeline: at the left on wide windows, at the foot on a phone. */
@@ -30,7 +30,7 @@ export function StageRail() {
                 </span>
                 {title}
               </span>
-              <span className={classes.status}>{statusWords[status]}</span>
+              <span className={classes.status}>{statusWord(id, status)}</span>
             </span>
             <span className={classes.dot} data-status={status} aria-hidden="true" />
           </button>

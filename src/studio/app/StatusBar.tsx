@@ -40,8 +40,10 @@ function Device() {
         <Tooltip label={detail} maw={320}>
           <span className={classes.device}>
             <span className={classes.live} aria-hidden="true" />
-            {name}
-            {software ? ' (software, slow)' : ''}
+            <span className={classes.deviceName}>
+              {name}
+              {software ? ' (software, slow)' : ''}
+            </span>
           </span>
         </Tooltip>
       );
@@ -67,7 +69,7 @@ function Memory() {
 function Job() {
   const status = useRun((state) => state.status);
   const task = useRun((state) => state.tasks.findLast((entry) => entry.state === 'running'));
-  if (!isActive(status)) return <span className={classes.job} />;
+  if (!isActive(status)) return <span className={classes.idle} />;
   const share = task && task.total > 0 ? task.done / task.total : undefined;
   const words = task ? `${stageWords[task.stage].doing} ${task.label}` : 'Starting';
   return (

@@ -17,12 +17,16 @@ export const stages: readonly StageEntry[] = [
   { id: 'chat', title: 'Chat', icon: 'chat' },
 ];
 
-export const statusWords: Readonly<Record<StageStatus, string>> = {
+const statusWords: Readonly<Record<StageStatus, string>> = {
   empty: 'nothing yet',
   ready: 'ready',
   running: 'running',
   paused: 'paused',
-  stale: 'settings changed since',
+  stale: 'settings changed',
   done: 'done',
   failed: 'failed',
 };
+
+export function statusWord(id: StageId, status: StageStatus): string {
+  return id === 'models' && status === 'done' ? 'chosen' : statusWords[status];
+}

@@ -3,7 +3,10 @@ import {
   Button,
   type CSSVariablesResolver,
   createTheme,
+  Drawer,
+  defaultVariantColorsResolver,
   type MantineColorsTuple,
+  Modal,
   NumberInput,
   SegmentedControl,
   Select,
@@ -28,6 +31,32 @@ const ink: MantineColorsTuple = [
   '#131416',
 ];
 
+const gray: MantineColorsTuple = [
+  '#f8f8f6',
+  '#f0f0ec',
+  '#eaeae5',
+  '#e1e1db',
+  '#c9c9c1',
+  '#a6a7a4',
+  '#84868a',
+  '#4c4f54',
+  '#35373b',
+  '#1f2023',
+];
+
+const dark: MantineColorsTuple = [
+  '#ececea',
+  '#b6b9be',
+  '#94989e',
+  '#686b70',
+  '#44474d',
+  '#2f3236',
+  '#23252a',
+  '#17181b',
+  '#121315',
+  '#0c0d0e',
+];
+
 export const theme = createTheme({
   fontFamily: "'Inter Variable', system-ui, -apple-system, 'Segoe UI', sans-serif",
   fontFamilyMonospace: 'var(--font-mono)',
@@ -41,24 +70,50 @@ export const theme = createTheme({
       h3: { fontSize: '0.8125rem', lineHeight: '1.4' },
     },
   },
-  colors: { ink },
+  colors: { ink, gray, dark },
   primaryColor: 'ink',
   primaryShade: { light: 8, dark: 1 },
-  autoContrast: true,
-  luminanceThreshold: 0.4,
   defaultRadius: 6,
   cursorType: 'pointer',
   respectReducedMotion: true,
+  variantColorResolver: (input) =>
+    input.variant === 'filled' && (input.color === undefined || input.color === 'ink')
+      ? {
+          background: 'var(--ink)',
+          hover: 'color-mix(in srgb, var(--ink) 86%, var(--bg))',
+          color: 'var(--bg)',
+          border: '1px solid transparent',
+        }
+      : defaultVariantColorsResolver(input),
   components: {
-    Button: Button.extend({ defaultProps: { size: 'xs' } }),
+    Button: Button.extend({
+      defaultProps: { size: 'xs' },
+      styles: { section: { marginInlineEnd: 6 }, label: { fontWeight: 550 } },
+    }),
     ActionIcon: ActionIcon.extend({ defaultProps: { variant: 'subtle', size: 28 } }),
+    Modal: Modal.extend({
+      defaultProps: {
+        closeButtonProps: { 'aria-label': 'Close' },
+        // The dialog's header is not the page's.
+        attributes: { header: { role: 'presentation' } },
+      },
+    }),
+    Drawer: Drawer.extend({
+      defaultProps: {
+        closeButtonProps: { 'aria-label': 'Close' },
+        attributes: { header: { role: 'presentation' } },
+      },
+    }),
     Select: Select.extend({ defaultProps: { size: 'xs', allowDeselect: false } }),
     NumberInput: NumberInput.extend({ defaultProps: { size: 'xs' } }),
     TextInput: TextInput.extend({ defaultProps: { size: 'xs' } }),
     Textarea: Textarea.extend({ defaultProps: { size: 'sm' } }),
-    SegmentedControl: SegmentedControl.extend({ defaultProps: { size: 'xs' } }),
+    SegmentedControl: SegmentedControl.extend({ defaultProps: { size: 'xs', withItemsBorders: false } }),
     Slider: Slider.extend({ defaultProps: { size: 'sm', label: null } }),
-    Switch: Switch.extend({ defaultProps: { size: 'xs' } }),
+    Switch: Switch.extend({
+      defaultProps: { size: 'xs' },
+      styles: { label: { paddingInlineStart: 8 }, thumb: { '--switch-thumb-bg': 'var(--surface)' } },
+    }),
     Tooltip: Tooltip.extend({ defaultProps: { openDelay: 350, withArrow: false, multiline: true } }),
   },
 });

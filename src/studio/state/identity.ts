@@ -28,7 +28,7 @@ export function identityOf(
   if (name === 'fused' || name === 'merged') {
     return { letter: 'F', tone: 'fused', label: 'Fused', hollow: false };
   }
-  if (name === 'sft') return { letter: 'S', tone: 'sft', label: 'SFT only', hollow: false };
+  if (name === 'sft') return { letter: 'S', tone: 'sft', label: 'SFT-only', hollow: false };
   const isTarget = name.startsWith('target:');
   const source = isTarget ? name.slice('target:'.length) : name;
   const index = recipe.sources.indexOf(source);

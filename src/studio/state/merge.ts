@@ -59,7 +59,7 @@ export const useMerge = create<MergeStore>()(() => initial);
 /** How long the weights must rest before the probe is scored. */
 const probePauseMs = 120;
 const undoSteps = 100;
-export const nextTokenCount = 10;
+export const nextTokenCount = 8;
 
 /** What the worker has; the difference to the store is what `push` sends. */
 let sent: readonly number[] = [];

@@ -94,7 +94,6 @@ export const fakeRecipe: Recipe = {
   align: { minimumMass: 0.5 },
   fuse: { lambda: 0.3, loss: 'tail', choice: 'mince' },
   train: {
-    mode: 'lora',
     rank: 8,
     alpha: 16,
     matrices: ['q', 'k', 'v', 'o', 'gate', 'up', 'down'],

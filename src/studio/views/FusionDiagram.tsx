@@ -12,7 +12,7 @@ export function FusionDiagram({
   readonly sources: readonly string[];
   readonly identify: (name: string) => Identity;
 }) {
-  const { width, height, nodes, lines } = layoutDiagram(sources);
+  const { width, height, nodes, lines, captions } = layoutDiagram(sources);
   const label = `${sources.length} sources each teach a copy of the pivot; the copies are merged into the fused model.`;
   return (
     <svg className={classes.diagram} viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label}>
@@ -45,6 +45,11 @@ export function FusionDiagram({
           </g>
         );
       })}
+      {captions.map(({ text, x, y }) => (
+        <text key={text} className={classes.caption} x={x} y={y}>
+          {text}
+        </text>
+      ))}
     </svg>
   );
 }

@@ -5,7 +5,7 @@ import uPlot from 'uplot';
 import type { Identity } from '../state/identity.ts';
 import { type LossPart, lossPulse, lossSeries } from '../state/losses.ts';
 import classes from './LossChart.module.css';
-import { type CurveTable, curveTable } from './lossCurves.ts';
+import { type CurveTable, curveTable, lastStepOf } from './lossCurves.ts';
 
 /**
  * Live curves of one part of the loss, on a canvas that redraws at most once a frame and never through React.
@@ -18,6 +18,7 @@ export function LossChart({
   beta,
   logarithmic,
   height,
+  planned,
   onStep,
 }: {
   readonly part: LossPart;
@@ -28,6 +29,8 @@ export function LossChart({
   readonly beta: number;
   readonly logarithmic: boolean;
   readonly height: number;
+  /** Steps that the run will have, so that the axis does not grow with the curve; 0 while nobody knows. */
+  readonly planned: number;
   /** The step under the crosshair. */
   readonly onStep: (step: number | undefined) => void;
 }) {
@@ -43,7 +46,7 @@ export function LossChart({
     const names = targets.map(({ name }) => name);
     const read = () => toData(curveTable(ordered(names), part, beta));
     const chart = new uPlot(
-      options(element, targets, { width, height, logarithmic, onStep }),
+      options(element, targets, { width, height, logarithmic, planned, onStep }),
       read(),
       element,
     );
@@ -52,7 +55,7 @@ export function LossChart({
       leave();
       chart.destroy();
     };
-  }, [look, part, beta, logarithmic, width, height, scheme]);
+  }, [look, part, beta, logarithmic, width, height, planned, scheme]);
 
   return (
     <figure className={classes.figure} ref={frame}>
@@ -74,13 +77,14 @@ interface Looks {
   readonly width: number;
   readonly height: number;
   readonly logarithmic: boolean;
+  readonly planned: number;
   readonly onStep: (step: number | undefined) => void;
 }
 
 function options(
   element: HTMLElement,
   targets: readonly { readonly name: string; readonly identity: Identity }[],
-  { width, height, logarithmic, onStep }: Looks,
+  { width, height, logarithmic, planned, onStep }: Looks,
 ): uPlot.Options {
   const style = getComputedStyle(element);
   const colour = (name: string) => style.getPropertyValue(name).trim();
@@ -95,7 +99,7 @@ function options(
   return {
     width,
     height,
-    padding: [6, 8, 0, 0],
+    padding: [6, 14, 0, 0],
     legend: { show: false },
     cursor: {
       sync: { key: 'loss' },
@@ -103,7 +107,10 @@ function options(
       points: { size: 5 },
       drag: { x: true, y: false },
     },
-    scales: { x: { time: false }, y: logarithmic ? { distr: 3 } : {} },
+    scales: {
+      x: { time: false, range: (_, low, high) => zoomed(low, high, planned) },
+      y: logarithmic ? { distr: 3 } : {},
+    },
     axes: [
       { ...axis, size: 22, gap: 4, space: 60 },
       { ...axis, size: 38, gap: 4, space: 28 },
@@ -122,4 +129,10 @@ function options(
       ],
     },
   };
+}
+
+/** The whole run, unless a person has zoomed into a part of it (then the bounds are not those of the data). */
+function zoomed(low: number, high: number, planned: number): [number, number] {
+  const last = lastStepOf(lossSeries());
+  return low <= 1 && high >= last - 1 ? [0, Math.max(planned, last, 1)] : [low, high];
 }

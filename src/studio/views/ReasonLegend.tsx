@@ -7,7 +7,7 @@ const order: readonly RibbonKind[] = ['exact', 'uneven', 'inside-source-token', 
 /** The ribbons' colours by name. It also holds the hatch that the ribbons refer to. */
 export function ReasonLegend() {
   return (
-    <>
+    <div className={classes.wrap}>
       <svg width="0" height="0" className={classes.defs} aria-hidden="true">
         <defs>
           <pattern
@@ -29,6 +29,6 @@ export function ReasonLegend() {
           </li>
         ))}
       </ul>
-    </>
+    </div>
   );
 }

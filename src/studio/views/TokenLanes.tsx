@@ -9,6 +9,7 @@ import classes from './TokenLanes.module.css';
 import {
   acrossFrom,
   type Chip,
+  fitRows,
   type Lane,
   type LaneLink,
   type LaneRow,
@@ -22,8 +23,6 @@ export interface TokenPlace {
   readonly index: number;
 }
 
-const narrowestUnit = 9;
-const widestUnit = 24;
 const ribbonHeight = 30;
 
 /** Two lanes of token chips over the same bytes, joined by ribbons; a grid for the keyboard. */
@@ -53,11 +52,8 @@ export function TokenLanes({
   const root = useRef<HTMLDivElement>(null);
   const [hovered, setHovered] = useState<TokenPlace>();
   const units = useMemo(() => laneUnits(view), [view]);
-  const unit = Math.min(widestUnit, Math.max(narrowestUnit, width / units));
-  const rows = useMemo(
-    () => (width > 0 ? layoutLanes(view, Math.floor(width / unit)) : []),
-    [view, width, unit],
-  );
+  const { unit, capacity } = fitRows(units, width);
+  const rows = useMemo(() => (width > 0 ? layoutLanes(view, capacity) : []), [view, width, capacity]);
   const links = useMemo(() => linksOf(view), [view]);
   const current = chosen ?? { lane: 'pivot' as const, index: 0 };
   const lit = groupOf(hovered ?? chosen, links);
@@ -98,6 +94,7 @@ export function TokenLanes({
         aria-label={`Tokens of ${pivot.label} above, of ${source.label} below`}
         style={{
           '--unit': `${unit}px`,
+          '--glyphs': `${Math.min(16, 11 + unit / 5)}px`,
           '--pivot': `var(--tone-${pivot.tone})`,
           '--source': `var(--tone-${source.tone})`,
         }}

@@ -11,21 +11,29 @@ export interface DiagramLine {
   readonly path: string;
 }
 
+export interface DiagramCaption {
+  readonly text: string;
+  readonly x: number;
+  readonly y: number;
+}
+
 export interface DiagramLayout {
   readonly width: number;
   readonly height: number;
   readonly nodes: readonly DiagramNode[];
   readonly lines: readonly DiagramLine[];
+  readonly captions: readonly DiagramCaption[];
 }
 
-const columns = { source: 18, pivot: 96, target: 190, fused: 300 };
+const columns = { source: 22, pivot: 98, target: 196, fused: 304 };
+const captionHeight = 17;
 
 /** Sources teach targets, the pivot is what every target starts from, and the targets meet in the fused model. */
-export function layoutDiagram(sources: readonly string[], rowHeight = 38): DiagramLayout {
-  const height = rowHeight * Math.max(2, sources.length + 1);
-  const rowY = (row: number) => rowHeight * (row + 0.5);
+export function layoutDiagram(sources: readonly string[], rowHeight = 34): DiagramLayout {
+  const height = captionHeight + rowHeight * Math.max(2, sources.length + 1);
+  const rowY = (row: number) => captionHeight + rowHeight * (row + 0.5);
   const pivotY = rowY(Math.max(1, sources.length));
-  const fusedY = rowHeight * (Math.max(1, sources.length) / 2);
+  const fusedY = captionHeight + rowHeight * (Math.max(1, sources.length) / 2);
   const curve = (x1: number, y1: number, x2: number, y2: number) => {
     const middle = (x1 + x2) / 2;
     return `M${x1} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2} ${y2}`;
@@ -42,5 +50,11 @@ export function layoutDiagram(sources: readonly string[], rowHeight = 38): Diagr
     );
   });
   nodes.push({ name: 'pivot', x: columns.pivot, y: pivotY }, { name: 'fused', x: columns.fused, y: fusedY });
-  return { width: columns.fused + 20, height, nodes, lines };
+  const captions: DiagramCaption[] = [
+    { text: 'sources', x: columns.source, y: 8 },
+    { text: 'targets', x: columns.target, y: 8 },
+    { text: 'fused', x: columns.fused, y: fusedY - 21 },
+    { text: 'pivot', x: columns.pivot - 34, y: pivotY },
+  ];
+  return { width: columns.fused + 22, height, nodes, lines, captions };
 }

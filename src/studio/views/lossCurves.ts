@@ -36,9 +36,13 @@ export function binSteps(lastStep: number): number {
   return size;
 }
 
+export function lastStepOf(series: readonly LossSeries[]): number {
+  return Math.max(0, ...series.map((own) => own.steps[own.length - 1] ?? 0));
+}
+
 /** Every target on one x axis; where a bin holds several steps the raw curve keeps its lowest and its highest value. */
 export function curveTable(series: readonly LossSeries[], part: LossPart, beta: number): CurveTable {
-  const lastStep = Math.max(0, ...series.map((own) => own.steps[own.length - 1] ?? 0));
+  const lastStep = lastStepOf(series);
   const size = binSteps(lastStep);
   const points = size === 1 ? 1 : 2;
   const bins = lastStep === 0 ? 0 : Math.floor(lastStep / size) + 1;

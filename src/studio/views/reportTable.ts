@@ -74,7 +74,7 @@ export interface Verdict {
   readonly within: readonly string[];
 }
 
-/** The merged model against SFT only, suite by suite; undefined where a report lacks one of them. */
+/** The merged model against SFT-only, suite by suite; undefined where a report lacks one of them. */
 export function verdictOf(suites: Report['suites']): Verdict | undefined {
   const verdict = { better: [] as string[], worse: [] as string[], within: [] as string[] };
   for (const { suite, rows } of suites) {
@@ -92,8 +92,8 @@ export function verdictSentence({ better, worse, within }: Verdict): string {
   const suites = total === 1 ? 'suite' : 'suites';
   const head =
     better.length === total
-      ? `Fused is better than SFT only in ${total === 1 ? 'the one suite' : `all ${total} ${suites}`}`
-      : `Fused is better than SFT only in ${better.length} of ${total} ${suites}`;
+      ? `Fused is better than SFT-only in ${total === 1 ? 'the one suite' : `all ${total} ${suites}`}`
+      : `Fused is better than SFT-only in ${better.length} of ${total} ${suites}`;
   const parts = [head];
   if (worse.length > 0) parts.push(`worse in ${worse.join(', ')}`);
   if (within.length > 0) parts.push(`within the intervals in ${within.join(', ')}`);

@@ -27,7 +27,9 @@ export interface Ribbon {
   readonly pivot: number;
   readonly source: number;
   readonly kind: RibbonKind;
+  /** The pivot chip's width. */
   readonly top: readonly [number, number];
+  /** The bytes of the source chip that it shares. */
   readonly bottom: readonly [number, number];
 }
 
@@ -49,6 +51,20 @@ export interface LaneLink {
   readonly source: number;
   readonly kind: RibbonKind | undefined;
   readonly reason: MatchReason;
+}
+
+/** Pixels of a byte: below the first a glyph no longer fits, above the second nothing is gained. */
+const narrowestUnit = 9;
+const widestUnit = 36;
+
+/** As few rows as the width allows, all about as long, with chips as wide as that leaves room for. */
+export function fitRows(units: number, width: number): { readonly unit: number; readonly capacity: number } {
+  const most = Math.max(1, Math.floor(width / narrowestUnit));
+  if (units <= most) return { unit: Math.min(widestUnit, width / units), capacity: units };
+  const rows = Math.ceil(units / most);
+  // Rows end at common boundaries, a little early: without some slack there would be one row more.
+  const capacity = Math.min(most, Math.ceil(units / rows) + 8);
+  return { unit: width / capacity, capacity };
 }
 
 type Laned = Pick<AlignmentView, 'pivot' | 'source' | 'pairs'>;
@@ -181,7 +197,7 @@ function ribbonsBetween(
         source: partner.index,
         kind: link.kind,
         top: [chip.from, chip.to] as const,
-        bottom: [partner.from, partner.to] as const,
+        bottom: [Math.max(chip.from, partner.from), Math.min(chip.to, partner.to)] as const,
       },
     ];
   });

@@ -6,6 +6,9 @@ export interface WeightScale {
   readonly high: number;
 }
 
+/** Where on a ramp black and white text change places (`tokens.css`). */
+const deepFrom = { seq: 0.636, neg: 0.715 };
+
 const tops = [0.5, 0.75, 1, 1.5, 2, 3, 5, 10];
 
 /** Rounded outwards in coarse steps, so that the colours hold still while one weight moves. */
@@ -35,7 +38,7 @@ export function weightColour(weight: number, { low, high }: WeightScale): Weight
   const stop = (at: number) => (at === 0 ? 'var(--seq-0)' : `var(--${name}-${at})`);
   return {
     background: `color-mix(in oklab, ${stop(from + 1)} ${mix}%, ${stop(from)})`,
-    deep: place / steps >= 0.6,
+    deep: share >= (weight >= 0 ? deepFrom.seq : deepFrom.neg),
   };
 }
 

@@ -55,8 +55,8 @@ export function ChatInspector() {
       </InspectorSection>
       <InspectorSection title="Reading the answers">
         <p>
-          A red line under a token says that its model was unsure; no line means near certainty. Click a token
-          for its number. Answers are written one after the other, so the speeds can be compared.
+          The stronger the line under a token, the less sure its model was of it. Click a token for its
+          number. Answers are written one after the other, so the speeds can be compared.
         </p>
       </InspectorSection>
     </>

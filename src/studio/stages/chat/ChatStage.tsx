@@ -97,7 +97,12 @@ function ColumnHeads({ columns }: { readonly columns: readonly string[] }) {
               className={classes.sourceSelect}
             />
           ) : (
-            <ModelBadge identity={identify(column)} named />
+            <>
+              <ModelBadge identity={identify(column)} size={20} />
+              <span className={classes.headName} aria-hidden="true">
+                {identify(column).label}
+              </span>
+            </>
           )}
         </div>
       ))}
@@ -179,7 +184,7 @@ function Prompt({ columns }: { readonly columns: readonly string[] }) {
       <div className={classes.options}>
         {hasMerge ? (
           <Switch
-            label="SFT only"
+            label="SFT-only"
             checked={showSft}
             onChange={(event) => setShowSft(event.currentTarget.checked)}
           />

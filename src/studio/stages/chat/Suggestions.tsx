@@ -10,7 +10,7 @@ export function Suggestions({ columns }: { readonly columns: readonly string[] }
   const ready = useDevice(selectReady);
   return (
     <div className={classes.suggestions}>
-      <p>Ask anything, or begin with a question that none of them was trained on:</p>
+      <p>Ask anything, or begin with a question that was held out from training:</p>
       <ul>
         {pickSuggestions(heldout).map((conversation) => (
           <li key={conversation.id}>

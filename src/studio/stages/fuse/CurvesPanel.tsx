@@ -12,7 +12,7 @@ import { PanelState } from '../../views/PanelState.tsx';
 import classes from './FuseStage.module.css';
 
 const charts: readonly { readonly part: LossPart; readonly title: string; readonly height: number }[] = [
-  { part: 'total', title: 'Loss', height: 178 },
+  { part: 'total', title: 'Total', height: 178 },
   { part: 'supervised', title: 'From the answers', height: 128 },
   { part: 'distillation', title: 'From the source', height: 128 },
 ];
@@ -20,6 +20,9 @@ const charts: readonly { readonly part: LossPart; readonly title: string; readon
 /** The loss of every target while it trains. */
 export function CurvesPanel() {
   const targets = useRun((state) => state.targets);
+  const planned = useRun(({ tasks }) =>
+    Math.max(0, ...tasks.map((task) => (task.stage === 'distil' ? task.total : 0))),
+  );
   const identify = useIdentity('ran');
   const [beta, setBeta] = useState(0.8);
   const [logarithmic, setLogarithmic] = useState(false);
@@ -38,11 +41,12 @@ export function CurvesPanel() {
     <LossChart
       key={part}
       part={part}
-      title={title}
+      title={part === 'total' && step !== undefined ? `${title} at step ${Math.round(step)}` : title}
       targets={part === 'distillation' ? looks.filter(({ name }) => name !== 'sft') : looks}
       beta={beta}
       logarithmic={logarithmic}
       height={height}
+      planned={planned}
       onStep={setStep}
     />
   );
@@ -132,7 +136,6 @@ function Legend({
           </li>
         );
       })}
-      <li className="quiet num">{step === undefined ? 'last step' : `step ${Math.round(step)}`}</li>
     </ul>
   );
 }

@@ -33,7 +33,7 @@ export function FuseInspector() {
         />
         <p>
           Each target learns {formatShare(lambda)} from the answers and {formatShare(1 - lambda)} from what
-          its source expected. SFT only learns from the answers alone, with the same budget: it is what fusion
+          its source expected. SFT-only learns from the answers alone, with the same budget: it is what fusion
           has to beat.
         </p>
       </InspectorSection>

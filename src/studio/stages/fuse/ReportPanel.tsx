@@ -30,7 +30,7 @@ export function ReportPanel() {
         condition={{
           kind: 'empty',
           title: 'No report yet',
-          text: 'A finished run compares the pivot, the sources, SFT only, every target and the fused model on held-out conversations.',
+          text: 'A finished run compares the pivot, the sources, SFT-only, every target and the fused model on held-out conversations.',
         }}
       />
     );

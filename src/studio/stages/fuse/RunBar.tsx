@@ -87,14 +87,21 @@ export function RunBar() {
 
 function Restart({ disabled }: { readonly disabled: boolean }) {
   const changes = useChanges();
+  const active = useRun((state) => isActive(state.status));
+  const variant = active ? 'default' : 'filled';
   return (
     <Button.Group>
-      <Button onClick={restartRun} disabled={disabled} leftSection={<Icon name="reset" size={12} />}>
+      <Button
+        variant={variant}
+        onClick={restartRun}
+        disabled={disabled}
+        leftSection={<Icon name="reset" size={12} />}
+      >
         Restart with {changes.length} {changes.length === 1 ? 'change' : 'changes'}
       </Button>
       <Popover position="bottom-start" width={280} shadow="md">
         <Popover.Target>
-          <Button px={7} aria-label="What changed">
+          <Button variant={variant} px={7} aria-label="What changed">
             <Icon name="down" size={12} />
           </Button>
         </Popover.Target>

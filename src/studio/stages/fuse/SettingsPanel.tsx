@@ -47,7 +47,7 @@ function Field({ setting }: { readonly setting: Setting }) {
   const hasRun = useRun((state) => state.recipe !== undefined);
   const differs = hasRun && ran !== value;
   return (
-    <div className={classes.field}>
+    <div className={classes.field} data-kind={setting.kind}>
       <div className={classes.fieldHead}>
         <Tooltip label={help} w={240} position="right">
           <label htmlFor={id} id={`${id}-label`}>
@@ -55,9 +55,13 @@ function Field({ setting }: { readonly setting: Setting }) {
           </label>
         </Tooltip>
         {differs ? (
-          <span className={classes.differs} title={`The run used ${showValue(ran)}`}>
-            changed
-          </span>
+          <Tooltip label={`The run used ${showValue(ran)}`}>
+            <span
+              className={classes.differs}
+              role="img"
+              aria-label={`changed; the run used ${showValue(ran)}`}
+            />
+          </Tooltip>
         ) : null}
         {value !== byDefault ? (
           <Tooltip label={`Back to ${showValue(byDefault)}`}>

@@ -24,7 +24,9 @@ export function LivePanel() {
     <Panel title="Fused model, live" tools={<Probe />}>
       <div className={classes.live}>
         <TextInput
-          label="Prompt"
+          aria-label="Prompt"
+          leftSection={<span className={classes.ask}>Ask</span>}
+          leftSectionWidth={42}
           value={prompt}
           onChange={(event) => setPrompt(event.currentTarget.value)}
           rightSection={predicting ? <Loader size={12} /> : null}
@@ -34,22 +36,16 @@ export function LivePanel() {
             {fault.message}
           </p>
         ) : (
-          <>
-            <TokenBars
-              wide
-              tone="fused"
-              label="Likeliest next tokens of the fused model"
-              bars={next.map(({ text, probability }) => ({
-                text,
-                probability,
-                ...(before.has(text) ? { reference: before.get(text) ?? 0 } : {}),
-              }))}
-            />
-            <p className={classes.hint}>
-              Likeliest first tokens of its answer. The dark tick marks where each was when this prompt was
-              first asked.
-            </p>
-          </>
+          <TokenBars
+            wide
+            tone="fused"
+            label="Likeliest next tokens of the fused model"
+            bars={next.map(({ text, probability }) => ({
+              text,
+              probability,
+              ...(before.has(text) ? { reference: before.get(text) ?? 0 } : {}),
+            }))}
+          />
         )}
       </div>
     </Panel>

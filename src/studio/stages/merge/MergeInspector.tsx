@@ -22,6 +22,10 @@ export function MergeInspector() {
           Every matrix of the fused model is the pivot’s plus a weighted sum of what each target changed.
           Select a cell to see its numbers.
         </p>
+        <p>
+          The bars below the grids are the likeliest first tokens of the fused model’s answer; a tick marks
+          where each was when its prompt was first asked.
+        </p>
         <p className={classes.hint}>
           Arrow keys move, + and − change by 0.01 (Shift: 0.1), Enter types a value.
         </p>
