@@ -16,6 +16,9 @@ export type GgufArray = GgufNumbers | readonly string[] | readonly boolean[] | r
 
 const pieceBytes = 1 << 20;
 const maxNesting = 4;
+/** Far above any chat template or vocabulary; more can only be a damaged length. */
+const maxTextBytes = 1 << 24;
+const maxEntries = 1 << 24;
 const valueType = { bool: 7, string: 8, array: 9 } as const;
 
 interface NumberType {
@@ -100,6 +103,7 @@ export class GgufCursor {
 
   async string(label: string): Promise<string> {
     const length = await this.u64(label);
+    if (length > maxTextBytes) throw this.fail(`${label} claims a text of ${length} bytes`);
     await this.need(length, label);
     const start = this.#at;
     this.#at += length;
@@ -140,6 +144,7 @@ export class GgufCursor {
     if (depth >= maxNesting) throw this.fail(`${label} nests arrays more than ${maxNesting} deep`);
     const type = await this.u32(label);
     const count = await this.u64(label);
+    if (count > maxEntries) throw this.fail(`${label} claims ${count} entries, more than any model has`);
     const number = numberTypes.get(type);
     if (number !== undefined) return await this.#numbers(number, count, label);
     const least = type === valueType.string ? 8 : type === valueType.array ? 12 : 1;
@@ -166,7 +171,7 @@ export class GgufCursor {
   #stringOfMany(label: string): string | Promise<string> {
     if (this.#at + 8 > this.#bytes.length) return this.string(label);
     const length = Number(this.#view.getBigUint64(this.#at, true));
-    if (this.#at + 8 + length > this.#bytes.length) return this.string(label);
+    if (length > maxTextBytes || this.#at + 8 + length > this.#bytes.length) return this.string(label);
     const start = this.#at + 8;
     this.#at = start + length;
     return this.#text(start, length);
