@@ -1,0 +1,75 @@
+/*
+ * One engine in a process of its own: engines share no device, no cache and no global state, and one that crashes takes
+ * nothing with it. It answers one request at a time.
+ */
+import type { BenchEngine, MatmulCase, MatmulRunner, Stepper } from './engine.ts';
+import { provideNavigatorGpu } from './navigatorGpu.ts';
+import type { TrainCase } from './trainCase.ts';
+
+export const ENGINES: Readonly<Record<string, () => Promise<BenchEngine>>> = {
+  alloy: async () => (await import('./ours.ts')).openOurs(),
+  'jax-js': async () => (await import('./peers/jaxjs.ts')).openJaxJs(),
+  tfjs: async () => (await import('./peers/tfjs.ts')).openTfjs(),
+  'onnxruntime-web': async () => (await import('./peers/ort.ts')).openOrt(),
+};
+
+export type Request =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'openStep'; readonly trainCase: TrainCase }
+  | { readonly kind: 'step' }
+  | { readonly kind: 'openMatmul'; readonly matmulCase: MatmulCase }
+  | { readonly kind: 'run'; readonly count: number };
+
+export interface Reply {
+  readonly error?: string;
+  readonly ms: number;
+  /** `open` */
+  readonly version?: string;
+  /** `step` */
+  readonly loss?: number;
+  readonly counts?: Readonly<Record<string, number>>;
+  /** `openMatmul`: the first row of the product. */
+  readonly row?: readonly number[];
+}
+
+/** Serves requests from the parent process until it goes away. */
+export async function serveEngine(name: string): Promise<void> {
+  let engine: BenchEngine | undefined;
+  let stepper: Stepper | undefined;
+  let runner: MatmulRunner | undefined;
+
+  async function handle(request: Request): Promise<Omit<Reply, 'ms'>> {
+    switch (request.kind) {
+      case 'open':
+        await provideNavigatorGpu();
+        engine = await ENGINES[name]?.();
+        if (!engine) throw new Error(`there is no engine "${name}"`);
+        return { version: engine.version };
+      case 'openStep':
+        stepper = await engine?.openStep?.(request.trainCase);
+        return {};
+      case 'step': {
+        if (!stepper) throw new Error(`${name} has no train step`);
+        const loss = await stepper.step();
+        return { loss, ...(stepper.counts ? { counts: stepper.counts } : {}) };
+      }
+      case 'openMatmul':
+        runner = await engine?.openMatmul?.(request.matmulCase);
+        return { row: [...((await runner?.firstRow()) ?? [])] };
+      case 'run':
+        if (!runner) throw new Error(`${name} has no matrix product`);
+        await runner.run(request.count);
+        return {};
+      default:
+        return request satisfies never;
+    }
+  }
+
+  process.on('disconnect', () => process.exit(0));
+  process.on('message', (request: Request) => {
+    const started = performance.now();
+    handle(request)
+      .catch((error: unknown) => ({ error: error instanceof Error ? error.message : String(error) }))
+      .then((reply) => process.send?.({ ...reply, ms: performance.now() - started }));
+  });
+}

@@ -1,0 +1,34 @@
+/*
+ * `npm run bench`: sets up what is missing, bundles the bench and runs it. With `--pack DIR` it packs it instead, for a
+ * Linux machine that has a GPU driver and nothing else.
+ */
+import { copyFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { bundle } from './setup/bundle.mjs';
+import { ensureModules } from './setup/modules.mjs';
+import { packBench } from './setup/packBench.mjs';
+import { root, run, runMain, SetupError, say } from './setup/process.mjs';
+import { adapterName, ensureVulkan } from './setup/vulkan.mjs';
+
+const folder = join(root, 'dist', 'bench');
+const ORT_WASM = 'ort-wasm-simd-threaded.asyncify.wasm';
+
+async function main() {
+  const args = process.argv.slice(2);
+  await ensureModules();
+  say('Bundling the bench');
+  await bundle('bench/main.ts', folder);
+  copyFileSync(join(root, 'node_modules', 'onnxruntime-web', 'dist', ORT_WASM), join(folder, ORT_WASM));
+  const pack = args.indexOf('--pack');
+  if (pack >= 0) {
+    const target = args[pack + 1];
+    if (!target) throw new SetupError('--pack needs a folder; name one after it.');
+    await packBench(folder, resolve(target));
+    return 0;
+  }
+  const driver = await ensureVulkan();
+  say(`WebGPU adapter of Dawn: ${adapterName(driver.adapter)}`);
+  return run(process.execPath, [join(folder, 'main.mjs'), ...args], { env: driver.env });
+}
+
+await runMain(main);
