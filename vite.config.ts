@@ -8,6 +8,7 @@ export default defineConfig({
   build: { target: 'es2023', outDir: 'dist/app' },
   test: {
     include: ['src/**/*.test.{ts,tsx}', 'scripts/**/*.test.ts'],
+    exclude: ['**/node_modules/**', '**/*.real.test.ts'],
     environment: 'node',
     testTimeout: 600_000,
     hookTimeout: 600_000,

@@ -125,7 +125,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
 test('tiles keep to the default limits', () => {
   for (const pass of ['forward', 'queries', 'keys'] as const) {
     for (let width = 4; width <= 256; width += 4) {
-      const tile = attentionTile(width, pass);
+      const tile = attentionTile(width, pass)!;
       const bytes = 2 * tileThreads(tile) * tile.across * tile.rows * 4;
       expect(tileThreads(tile)).toBeLessThanOrEqual(256);
       expect(bytes).toBeLessThanOrEqual(16_384);
@@ -134,8 +134,6 @@ test('tiles keep to the default limits', () => {
   }
 });
 
-test('heads that no tile fits are refused', () => {
-  for (const width of [0, 6, 260]) {
-    expect(() => attentionTile(width, 'forward')).toThrow(/multiple of 4/);
-  }
+test('heads that no tile fits go to the plain kernels', () => {
+  for (const width of [6, 260]) expect(attentionTile(width, 'forward')).toBeUndefined();
 });

@@ -11,12 +11,12 @@
  * need no mask. Grids are [row tiles, heads, batch], heavy tiles first. Invisible tiles are skipped, so the cost is
  * about T^2 / 2 (or T * window) scores a head: 4 d flops each forward, 14 d backward. No atomics: dq is summed
  * query-major, dk and dv key-major over all heads of the group, each in a fixed order. Two families of kernels do this:
- * `attentionTiled.ts` for GPUs and `attentionPlain.ts` for software adapters.
+ * `attentionTiled.ts` for GPUs, `attentionPlain.ts` for software adapters and for heads that no tile fits.
  */
-import { type Dispatch, dispatch } from '../gpu/kernel.ts';
+import { type Dispatch, dispatch, type Grid } from '../gpu/kernel.ts';
 import { PLAIN_ROWS, plainForwardKernel, plainKeysKernel, plainQueriesKernel } from './attentionPlain.ts';
 import { type AttentionShape, attentionGrid, attentionParams } from './attentionScore.ts';
-import { attentionTile, tileRows } from './attentionTile.ts';
+import { type AttentionPass, type AttentionTile, attentionTile, tileRows } from './attentionTile.ts';
 import { tiledForwardKernel, tiledKeysKernel, tiledQueriesKernel } from './attentionTiled.ts';
 import type { Tuning } from './matmul.ts';
 
@@ -26,13 +26,12 @@ export function attentionForward<B>(
   shape: AttentionShape,
   tuning: Tuning,
 ): Dispatch<B> {
-  const tile = attentionTile(shape.headWidth, 'forward');
-  const plain = tuning === 'software';
+  const tile = tuning === 'software' ? undefined : attentionTile(shape.headWidth, 'forward');
   return dispatch<string, string, B>(
-    plain ? plainForwardKernel(false) : tiledForwardKernel(tile, false),
+    tile ? tiledForwardKernel(tile, false) : plainForwardKernel(false),
     { q, k, v, o, lse },
-    attentionParams(shape, plain ? 1 : 4),
-    attentionGrid(shape, shape.heads, plain ? PLAIN_ROWS : tileRows(tile), plain ? 1 : tile.parts),
+    attentionParams(shape, tile ? 4 : 1),
+    passGrid(shape, shape.heads, tile),
   );
 }
 
@@ -46,24 +45,30 @@ export function attentionBackward<B>(
   tuning: Tuning,
 ): Dispatch<B>[] {
   const { q, k, v, o, lse, grad, delta, dq, dk, dv } = buffers;
-  const plain = tuning === 'software';
-  const queries = attentionTile(shape.headWidth, 'queries');
-  const keys = attentionTile(shape.headWidth, 'keys');
-  const params = attentionParams(shape, plain ? 1 : 4);
+  const tileOf = (pass: AttentionPass) =>
+    tuning === 'software' ? undefined : attentionTile(shape.headWidth, pass);
+  const [queries, keys] = [tileOf('queries'), tileOf('keys')];
+  const params = attentionParams(shape, queries ? 4 : 1);
   return [
     dispatch(
-      plain ? plainQueriesKernel() : tiledQueriesKernel(queries),
+      queries ? tiledQueriesKernel(queries) : plainQueriesKernel(),
       { q, k, v, o, grad, lse, dq, delta },
       params,
-      attentionGrid(shape, shape.heads, plain ? PLAIN_ROWS : tileRows(queries), plain ? 1 : queries.parts),
+      passGrid(shape, shape.heads, queries),
     ),
     dispatch(
-      plain ? plainKeysKernel() : tiledKeysKernel(keys),
+      keys ? tiledKeysKernel(keys) : plainKeysKernel(),
       { q, k, v, grad, lse, delta, dk, dv },
       params,
-      attentionGrid(shape, shape.kvHeads, plain ? PLAIN_ROWS : tileRows(keys), plain ? 1 : keys.parts),
+      passGrid(shape, shape.kvHeads, keys),
     ),
   ];
+}
+
+function passGrid(shape: AttentionShape, heads: number, tile: AttentionTile | undefined): Grid {
+  return tile
+    ? attentionGrid(shape, heads, tileRows(tile), tile.parts)
+    : attentionGrid(shape, heads, PLAIN_ROWS);
 }
 
 /** Bytes of the scratch buffer `delta`. */

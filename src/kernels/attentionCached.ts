@@ -48,6 +48,11 @@ const MAX_SPAN = 1024;
 const MIN_SPAN = 64;
 const WANTED_SPANS = 16;
 
+/** Few rows share the work by keys; the kernels for that read whole vec4. */
+function splitsKeys({ tokens, headWidth }: CachedAttentionShape): boolean {
+  return tokens <= FEW_ROWS && headWidth % 4 === 0;
+}
+
 function spansOf(capacity: number, tuning: Tuning): number {
   const needed = Math.ceil(capacity / MAX_SPAN);
   if (tuning === 'software') return needed;
@@ -189,7 +194,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 /** Bytes of the scratch buffer of `attentionCached`; 0 where it needs none. */
 export function attentionCachedScratchBytes(shape: CachedAttentionShape, tuning: Tuning): number {
   const spans = spansOf(shape.capacity, tuning);
-  if (shape.tokens > FEW_ROWS || spans === 1) return 0;
+  if (!splitsKeys(shape) || spans === 1) return 0;
   return shape.tokens * shape.heads * spans * (shape.headWidth + 4) * 4;
 }
 
@@ -205,15 +210,14 @@ export function attentionCached<B>(
   const { q, k, v, state, o, scratch } = buffers;
   const { tokens, heads, headWidth, capacity } = shape;
   const one = { ...shape, batch: 1 };
-  if (tokens > FEW_ROWS) {
-    const plain = tuning === 'software';
-    const tile = attentionTile(headWidth, 'forward');
+  if (!splitsKeys(shape)) {
+    const tile = tuning === 'software' ? undefined : attentionTile(headWidth, 'forward');
     return [
       dispatch<string, string, B>(
-        plain ? plainForwardKernel(true) : tiledForwardKernel(tile, true),
+        tile ? tiledForwardKernel(tile, true) : plainForwardKernel(true),
         { q, k, v, state, o },
-        attentionParams(one, plain ? 1 : 4, capacity),
-        attentionGrid(one, heads, plain ? PLAIN_ROWS : tileRows(tile), plain ? 1 : tile.parts),
+        attentionParams(one, tile ? 4 : 1, capacity),
+        attentionGrid(one, heads, tile ? tileRows(tile) : PLAIN_ROWS, tile?.parts),
       ),
     ];
   }

@@ -7,7 +7,7 @@ export interface AttentionShape {
   readonly heads: number;
   /** Divides `heads`. */
   readonly kvHeads: number;
-  /** d: a multiple of 4 up to 256. */
+  /** d */
   readonly headWidth: number;
   readonly scale: number;
   /** A query sees itself and the window - 1 keys before it; 0 for all before it. */

@@ -1,5 +1,3 @@
-import { AlloyError } from '../util/errors.ts';
-
 /**
  * How a workgroup of the training kernels shares its work. It owns `threadRows` * `rows` rows of one side (queries in
  * the forward pass and for dq, keys for dk and dv) and walks over tiles of `COLUMNS` * `across` rows of the other.
@@ -34,14 +32,9 @@ const MAX_ACCUMULATORS = 16;
 /** Columns 0 to 127 of a head in one workgroup. */
 const MAX_CHUNKS = 4;
 
-/** @throws AlloyError `unsupported` for heads that are no multiple of 4 or wider than 256. */
-export function attentionTile(headWidth: number, pass: AttentionPass): AttentionTile {
-  if (headWidth % 4 !== 0 || headWidth < 4 || headWidth > MAX_HEAD_WIDTH) {
-    throw new AlloyError(
-      'unsupported',
-      `Attention heads of ${headWidth} elements are not supported; head_dim must be a multiple of 4 up to ${MAX_HEAD_WIDTH}.`,
-    );
-  }
+/** Undefined for heads that no tile fits (no multiple of 4, or wider than 256): the plain kernels take any. */
+export function attentionTile(headWidth: number, pass: AttentionPass): AttentionTile | undefined {
+  if (headWidth % 4 !== 0 || headWidth > MAX_HEAD_WIDTH) return undefined;
   const chunks = Math.min(MAX_CHUNKS, Math.ceil(headWidth / 4 / COLUMNS));
   const outputs = pass === 'keys' ? 2 : 1;
   const rows = outputs * chunks * 4 > MAX_ACCUMULATORS ? 2 : 4;
