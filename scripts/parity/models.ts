@@ -67,17 +67,18 @@ interface Case {
 /** Changes a tensor on its way in, for the test that a wrong weight is noticed. */
 export type Tamper = (source: TensorSource) => TensorSource;
 
-/** Every case folder under `<goldens>/models`. */
+/** Every case folder under `<goldens>/models`, or those named in `only`. */
 export async function checkModels(
   gpu: Gpu,
   goldens: string,
   checks: Checks,
   tamper: Tamper = (same) => same,
+  only?: readonly string[],
 ): Promise<void> {
   const root = join(goldens, 'models');
   if (!existsSync(root)) return;
   for (const name of readdirSync(root).sort()) {
-    if (!existsSync(join(root, name, 'config.json'))) continue;
+    if (only ? !only.includes(name) : !existsSync(join(root, name, 'config.json'))) continue;
     await checks.guard(name, () => checkCase(gpu, join(root, name), name, checks, tamper));
   }
 }

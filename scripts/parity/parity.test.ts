@@ -1,0 +1,53 @@
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { testGpu } from '../../src/gpu/testing.ts';
+import type { TensorSource } from '../../src/models/tensorSource.ts';
+import { Checks } from './checks.ts';
+import { checkMerge } from './merge.ts';
+import { checkModels } from './models.ts';
+import { checkQuant } from './quant.ts';
+
+const goldens = join(import.meta.dirname, '../../fixtures/goldens');
+
+test('models of every family agree with the recordings', async () => {
+  const checks = new Checks();
+  await checkModels(await testGpu(), goldens, checks);
+  expect(checks.failed).toEqual([]);
+  expect(checks.all.length).toBeGreaterThan(250);
+});
+
+test('block types agree with the recordings', async () => {
+  const checks = new Checks();
+  await checkQuant(await testGpu(), goldens, checks);
+  expect(checks.failed).toEqual([]);
+  expect(checks.all.length).toBeGreaterThan(40);
+});
+
+test('merges agree with the recordings', () => {
+  const checks = new Checks();
+  checkMerge(goldens, checks);
+  expect(checks.failed).toEqual([]);
+  expect(checks.all.length).toBeGreaterThan(5);
+});
+
+/** One element of one matrix, changed by a hundredth of the matrix's largest value. */
+function oneWrongWeight(source: TensorSource): TensorSource {
+  return {
+    ...source,
+    async matrix(name) {
+      const matrix = await source.matrix(name);
+      if (name !== 'model.layers.1.self_attn.o_proj.weight') return matrix;
+      const data = Float32Array.from(matrix.data);
+      const largest = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      data[7] = (data[7] ?? 0) + 0.01 * largest;
+      return { ...matrix, data };
+    },
+  };
+}
+
+test('one wrong weight is noticed in the logits and the gradients', async () => {
+  const checks = new Checks();
+  await checkModels(await testGpu(), goldens, checks, oneWrongWeight, ['llama-tied-gqa']);
+  const failed = checks.failed.map(({ name }) => name).join('\n');
+  for (const part of ['logits', 'gradient of model.layers.0', 'distillation']) expect(failed).toContain(part);
+});
