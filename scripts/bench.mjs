@@ -10,16 +10,16 @@ import { packBench } from './setup/packBench.mjs';
 import { root, run, runMain, SetupError, say } from './setup/process.mjs';
 import { adapterName, ensureVulkan } from './setup/vulkan.mjs';
 
-const folder = join(root, 'dist', 'bench');
 const ORT_WASM = 'ort-wasm-simd-threaded.asyncify.wasm';
 
 async function main() {
   const args = process.argv.slice(2);
+  const pack = args.indexOf('--pack');
+  const folder = join(root, 'dist', pack >= 0 ? 'bench-pack' : 'bench');
   await ensureModules();
   say('Bundling the bench');
   await bundle('bench/main.ts', folder);
   copyFileSync(join(root, 'node_modules', 'onnxruntime-web', 'dist', ORT_WASM), join(folder, ORT_WASM));
-  const pack = args.indexOf('--pack');
   if (pack >= 0) {
     const target = args[pack + 1];
     if (!target) throw new SetupError('--pack needs a folder; name one after it.');

@@ -54,7 +54,19 @@ if [ ! -x "$here/alloy-bench/node" ]; then
   cat "$here"/alloy-bench.tar.gz.* | tar -xzf - -C "$here"
 fi
 cd "$here/alloy-bench"
-export LD_LIBRARY_PATH="$PWD/lib\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+# The machine's own libraries come first; only those it lacks are taken from here.
+PATH="$PATH:/sbin:/usr/sbin"
+own=$(ldconfig -p 2>/dev/null || true)
+rm -rf lib-used
+mkdir lib-used
+for library in lib/*; do
+  name=$(basename "$library")
+  case "$own" in
+    *"$name "*x86-64*) ;;
+    *) cp "$library" lib-used/ ;;
+  esac
+done
+export LD_LIBRARY_PATH="$PWD/lib-used\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 if [ -z "\${VK_DRIVER_FILES:-}" ]; then
   for manifest in /usr/share/vulkan/icd.d/nvidia_icd*.json /etc/vulkan/icd.d/nvidia_icd*.json; do
     if [ -f "$manifest" ]; then export VK_DRIVER_FILES="$manifest"; fi
@@ -63,7 +75,7 @@ fi
 # A container may have NVIDIA's library without the file that names it to the loader.
 if [ -z "\${VK_DRIVER_FILES:-}" ] && ! ls /usr/share/vulkan/icd.d/*.json /etc/vulkan/icd.d/*.json >/dev/null 2>&1; then
   for library in libGLX_nvidia.so.0 libEGL_nvidia.so.0; do
-    path=$(ldconfig -p 2>/dev/null | sed -n "s|.*$library.*=> ||p" | head -n 1)
+    path=$(echo "$own" | sed -n "s|.*$library.*=> ||p" | head -n 1)
     if [ -n "$path" ]; then
       echo "{\\"file_format_version\\": \\"1.0.0\\", \\"ICD\\": {\\"library_path\\": \\"$path\\", \\"api_version\\": \\"1.3.0\\"}}" > nvidia_icd.json
       export VK_DRIVER_FILES="$PWD/nvidia_icd.json"
