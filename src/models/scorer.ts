@@ -31,6 +31,7 @@ export class Scorer {
   readonly #config: DecoderConfig;
   readonly #weights: DecoderWeights;
   readonly #kept: number;
+  readonly #batchTokens: number;
   readonly #marks: DeviceBuffer | undefined;
   readonly #pool: SlotPool;
   readonly #buckets = new Map<number, Bucket>();
@@ -38,25 +39,30 @@ export class Scorer {
   /**
    * @param options.topK K, 1 to 64
    * @param options.marks bit set of the tokens whose probability is summed up, see `markIds`
+   * @param options.batchTokens rows that go through at once (at least one sequence does); by default what the adapter likes
    */
   constructor(
     gpu: Gpu,
     config: DecoderConfig,
     weights: DecoderWeights,
-    options: { readonly topK: number; readonly marks?: Uint32Array<ArrayBuffer> },
+    options: {
+      readonly topK: number;
+      readonly marks?: Uint32Array<ArrayBuffer>;
+      readonly batchTokens?: number;
+    },
   ) {
     this.#gpu = gpu;
     this.#config = config;
     this.#weights = weights;
     this.#kept = Math.min(options.topK, config.vocabSize);
+    this.#batchTokens = options.batchTokens ?? (gpu.info.software ? 512 : 4096);
     this.#marks = options.marks && gpu.createFrom(options.marks, 'boundary marks');
     this.#pool = new SlotPool(gpu);
   }
 
   /** How many sequences of this length go through at once. */
   batchFor(length: number): number {
-    const tokens = this.#gpu.info.software ? 512 : 4096;
-    return Math.max(1, Math.floor(tokens / bucketLength(length)));
+    return Math.max(1, Math.floor(this.#batchTokens / bucketLength(length)));
   }
 
   /** Scores up to `batchFor(longest)` sequences of at least one token. */

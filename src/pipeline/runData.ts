@@ -15,7 +15,7 @@ export interface LoadedData {
 }
 
 /** Reads a recipe's data. Held-out conversations with a domain make one suite a domain, others one a file. */
-export async function loadData(context: RunContext, recipe: Recipe): Promise<LoadedData> {
+export async function loadData(context: Pick<RunContext, 'readText'>, recipe: Recipe): Promise<LoadedData> {
   const { train, heldout, limit, heldoutLimit } = recipe.data;
   const read = async (path: string, most: number | undefined) => {
     const all = parseConversations(await context.readText(path), path);

@@ -1,0 +1,46 @@
+import { Gpu } from '../gpu/gpu.ts';
+import { httpSource } from '../storage/httpSource.ts';
+import { MemoryStorage } from '../storage/memoryStorage.ts';
+import { OpfsStorage } from '../storage/opfsStorage.ts';
+import type { Storage } from '../storage/storage.ts';
+import { AlloyError } from '../util/errors.ts';
+import type { Host } from './host.ts';
+
+/** Below this the browser's storage is no place for a run (private windows); its results stay in memory. */
+const LEAST_STORAGE_BYTES = 64 * 1024 * 1024;
+const STORAGE_FOLDER = 'alloy';
+/** What kernels rely on; every adapter that conforms to WebGPU has it. */
+const NEEDED_BINDING_BYTES = 128 * 1024 * 1024;
+const PUBLIC = 'public/';
+
+/** @param base address of the application's folder, with a slash at its end */
+export function browserHost(base: string): Host {
+  return {
+    async openGpu() {
+      const gpu = await Gpu.open();
+      const { bindingBytes } = gpu.limits;
+      if (bindingBytes >= NEEDED_BINDING_BYTES) return gpu;
+      gpu.dispose();
+      throw new AlloyError(
+        'unsupported',
+        `This adapter binds at most ${Math.floor(bindingBytes / 2 ** 20)} MiB (maxStorageBufferBindingSize); Alloy needs 128 MiB.`,
+      );
+    },
+    openFile(path) {
+      const place = path.startsWith(PUBLIC) ? path.slice(PUBLIC.length) : path;
+      return httpSource(new URL(place, base).href, path);
+    },
+    storage: openStorage,
+  };
+}
+
+async function openStorage(): Promise<Storage> {
+  try {
+    const storage = await OpfsStorage.open(STORAGE_FOLDER);
+    const free = await storage.freeBytes();
+    if (free === null || free >= LEAST_STORAGE_BYTES) return storage;
+  } catch {
+    // Some private windows have none.
+  }
+  return new MemoryStorage();
+}

@@ -1,0 +1,137 @@
+import type { Representation } from '../align/representation.ts';
+import type { Gpu } from '../gpu/gpu.ts';
+import type { DecoderWeights } from '../models/decoder.ts';
+import { Scorer } from '../models/scorer.ts';
+import { AlloyError, required } from '../util/errors.ts';
+import { Answerer } from './answer.ts';
+import { scoreTexts } from './evaluateStage.ts';
+import { Lock } from './lock.ts';
+import type { OpenModel } from './openModel.ts';
+import type { ChatResult, ChatToken, Conversation, Message, NextToken, Sampling } from './protocol.ts';
+
+/** Tokens that a chat can hold, where the model's context is longer. */
+const CHAT_TOKENS = 2048;
+/** Rows of a probe that go through at once. */
+const PROBE_TOKENS = 1024;
+/** Entries of a row that a person is shown. */
+export const SHOWN_ROWS = 10;
+
+/**
+ * A model on the GPU with the programs that answer, score and represent with it, each made when it is first needed. One
+ * call at a time runs; the others wait.
+ */
+export class ModelRunner {
+  readonly model: OpenModel;
+  readonly #gpu: Gpu;
+  readonly #release: () => void;
+  readonly #lock = new Lock();
+  #weights: DecoderWeights;
+  #answerer: Answerer | undefined;
+  #stale = false;
+  #single: Scorer | undefined;
+  #many: Scorer | undefined;
+  #closed = false;
+
+  /** @param release frees the weights */
+  constructor(gpu: Gpu, model: OpenModel, weights: DecoderWeights, release: () => void) {
+    this.#gpu = gpu;
+    this.model = model;
+    this.#weights = weights;
+    this.#release = release;
+  }
+
+  /** See `Answerer.answer`. */
+  answer(
+    messages: readonly Message[],
+    sampling: Sampling,
+    onToken: (token: ChatToken) => void,
+    signal: AbortSignal,
+  ): Promise<ChatResult> {
+    return this.#run(() => {
+      if (!signal.aborted) return this.#answering().answer(messages, sampling, onToken, signal);
+      return Promise.resolve({ text: '', stop: 'interrupted', tokens: 0, tokensPerSecond: 0 });
+    });
+  }
+
+  nextTokens(messages: readonly Message[], count: number): Promise<NextToken[]> {
+    return this.#run(() => this.#answering().nextTokens(messages, count));
+  }
+
+  /** Rows of one conversation, all of them: those that are not trained on too. @param maxTokens cut on the right */
+  represent({ id, messages }: Conversation, maxTokens: number): Promise<Representation> {
+    return this.#run(async () => {
+      const encoded = this.model.text.encode(messages, maxTokens);
+      this.#single ??= this.#scorer(SHOWN_ROWS, 1);
+      const [rows] = await this.#single.score([encoded.tokens]);
+      const topK = Math.min(SHOWN_ROWS, this.model.config.vocabSize);
+      return { id, ...encoded, topK, ...required(rows, 'rows') };
+    });
+  }
+
+  /** Nats per byte of the assistant's text. @throws AlloyError `bad-argument` when it is not finite */
+  nllPerByte(conversations: readonly Conversation[], maxTokens: number): Promise<number> {
+    return this.#run(async () => {
+      this.#many ??= this.#scorer(1, PROBE_TOKENS);
+      const scores = await scoreTexts(this.#many, this.model, conversations, maxTokens, async () => {});
+      const total = (key: 'nats' | 'bytes') => scores.reduce((sum, one) => sum + one[key], 0);
+      const value = total('nats') / total('bytes');
+      if (Number.isFinite(value)) return value;
+      throw new AlloyError(
+        'bad-argument',
+        'The fused model gives numbers that are not finite; reset the merge weights.',
+      );
+    });
+  }
+
+  /** Says that numbers inside the weights have changed; what was read before no longer counts. */
+  moved(): void {
+    this.#stale = true;
+  }
+
+  /** Puts other weights in place, made while nothing runs; programs are recorded anew. */
+  replace(make: () => Promise<DecoderWeights>): Promise<void> {
+    return this.#run(async () => {
+      this.#dropPrograms();
+      this.#weights = await make();
+    });
+  }
+
+  /** Frees everything when what runs has ended. */
+  close(): Promise<void> {
+    return this.#lock.run(async () => {
+      if (this.#closed) return;
+      this.#closed = true;
+      this.#dropPrograms();
+      this.#release();
+    });
+  }
+
+  #run<T>(job: () => Promise<T>): Promise<T> {
+    return this.#lock.run(() => {
+      if (this.#closed) {
+        throw new AlloyError('cancelled', `${this.model.name} was put away meanwhile; try again.`);
+      }
+      return job();
+    });
+  }
+
+  #answering(): Answerer {
+    this.#answerer ??= new Answerer(this.#gpu, this.model, { weights: this.#weights }, CHAT_TOKENS);
+    if (this.#stale) this.#answerer.forget();
+    this.#stale = false;
+    return this.#answerer;
+  }
+
+  #scorer(topK: number, batchTokens: number): Scorer {
+    return new Scorer(this.#gpu, this.model.config, this.#weights, { topK, batchTokens });
+  }
+
+  #dropPrograms(): void {
+    this.#answerer?.dispose();
+    this.#single?.dispose();
+    this.#many?.dispose();
+    this.#answerer = undefined;
+    this.#single = undefined;
+    this.#many = undefined;
+  }
+}

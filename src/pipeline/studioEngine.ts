@@ -1,0 +1,247 @@
+import type { Gpu } from '../gpu/gpu.ts';
+import { AlloyError } from '../util/errors.ts';
+import { Aligner } from './aligner.ts';
+import { ArtifactStore } from './artifactStore.ts';
+import { BuiltinModels } from './builtinModels.ts';
+import { DeviceSession } from './deviceSession.ts';
+import { EventPacer } from './eventPacer.ts';
+import { runFusion } from './fusionRun.ts';
+import type { Host } from './host.ts';
+import { JobControl } from './jobControl.ts';
+import { LiveFusion } from './liveFusion.ts';
+import type { CellChange } from './mergeView.ts';
+import type { ModelRunner } from './modelRunner.ts';
+import { dataPath, projectText, SAMPLE_RECIPE } from './projectFiles.ts';
+import type {
+  AlignmentView,
+  ChatModel,
+  ChatResult,
+  ChatToken,
+  Conversation,
+  DeviceReport,
+  Engine,
+  MemoryReport,
+  MergeView,
+  Message,
+  ModelCard,
+  NextToken,
+  RunCommand,
+  RunEvent,
+  Sampling,
+} from './protocol.ts';
+import { parseRecipe, type Recipe } from './recipe.ts';
+import { readRecipe } from './recipeFile.ts';
+import { loadData } from './runData.ts';
+import { tokenSpans } from './tokenSpans.ts';
+
+/** The engine behind the studio: everything the page can ask for, over whatever host it runs in. */
+export class StudioEngine implements Engine {
+  readonly #host: Host;
+  readonly #models: BuiltinModels;
+  #session: Promise<DeviceSession> | undefined;
+  #store: Promise<ArtifactStore> | undefined;
+  #sample: Promise<Sample> | undefined;
+  #aligner = new Aligner();
+  #job: JobControl | undefined;
+  #live: LiveFusion | undefined;
+  #interruption = new AbortController();
+
+  constructor(host: Host) {
+    this.#host = host;
+    this.#models = new BuiltinModels((path) => host.openFile(path));
+  }
+
+  async open(): Promise<DeviceReport> {
+    if (this.#session && (await this.#session.catch(() => undefined))?.over !== undefined) {
+      this.#session = undefined;
+    }
+    const { gpu } = await this.#device();
+    return {
+      name: gpu.name,
+      software: gpu.info.software,
+      features: [...gpu.info.features],
+      bindingBytes: gpu.limits.bindingBytes,
+      bufferBytes: gpu.limits.bufferBytes,
+    };
+  }
+
+  async deviceLost(): Promise<string> {
+    return (await this.#device()).lost;
+  }
+
+  memory(): Promise<MemoryReport> {
+    return this.#onGpu(async ({ gpu: { stats } }) => ({ bytes: stats.bytes, peakBytes: stats.peakBytes }));
+  }
+
+  models(): Promise<readonly ModelCard[]> {
+    return this.#models.cards();
+  }
+
+  sample(): Promise<Sample> {
+    this.#sample ??= this.#readSample().catch((error) => {
+      this.#sample = undefined;
+      throw error;
+    });
+    return this.#sample;
+  }
+
+  async tokenize(
+    model: string,
+    text: string,
+  ): Promise<readonly { id: number; text: string; start: number; end: number }[]> {
+    return tokenSpans((await this.#models.open(model)).text.tokenizer, text);
+  }
+
+  async align(pivot: string, source: string, conversation: Conversation): Promise<AlignmentView> {
+    const [ours, theirs] = await Promise.all([this.#models.open(pivot), this.#models.open(source)]);
+    return this.#onGpu(({ shelf }) => this.#aligner.align(shelf, ours, theirs, conversation));
+  }
+
+  async fuse(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<'done' | 'stopped'> {
+    const checked = parseRecipe(recipe, 'The recipe');
+    if (this.#job) {
+      throw new AlloyError('bad-argument', 'A fusion is running already; stop it before another one starts.');
+    }
+    const pacer = new EventPacer(onEvent);
+    const job = new JobControl((kind) => pacer.send({ kind }));
+    this.#job = job;
+    // The merge can be used when the run is over, since its models are evaluated one after the other in its place.
+    const last: RunEvent[] = [];
+    const take = (event: RunEvent) => {
+      if (event.kind === 'merged' || event.kind === 'report' || event.kind === 'done') last.push(event);
+      else if (this.#job === job) pacer.send(event);
+    };
+    try {
+      await this.#onGpu(({ gpu }) => this.#run(gpu, checked, job, take));
+      for (const event of last) pacer.send(event);
+      return 'done';
+    } catch (error) {
+      pacer.flush();
+      if (job.stopped && error instanceof AlloyError && error.code === 'cancelled') return 'stopped';
+      // Work that a lost device left behind must not go on.
+      job.command('stop');
+      throw error;
+    } finally {
+      this.#job = undefined;
+    }
+  }
+
+  async command(command: RunCommand): Promise<void> {
+    this.#job?.command(command);
+  }
+
+  mergeView(): Promise<MergeView> {
+    return this.#onFusion((fusion, gpu) => fusion.view(gpu));
+  }
+
+  setWeights(cells: readonly CellChange[]): Promise<void> {
+    return this.#onFusion((fusion, gpu) => fusion.setWeights(gpu, cells));
+  }
+
+  setMethod(method: 'sce' | 'linear'): Promise<MergeView> {
+    return this.#onFusion((fusion, gpu) => fusion.setMethod(gpu, method));
+  }
+
+  probe(): Promise<{ nllPerByte: number; ms: number }> {
+    return this.#onFusion((fusion, gpu) => fusion.probe(gpu));
+  }
+
+  chat(
+    model: ChatModel,
+    messages: readonly Message[],
+    sampling: Sampling,
+    onToken: (token: ChatToken) => void,
+  ): Promise<ChatResult> {
+    return this.#withModel(model, (runner, signal) => runner.answer(messages, sampling, onToken, signal));
+  }
+
+  async interrupt(): Promise<void> {
+    this.#interruption.abort();
+    this.#interruption = new AbortController();
+  }
+
+  nextTokens(model: ChatModel, messages: readonly Message[], count: number): Promise<readonly NextToken[]> {
+    return this.#withModel(model, (runner) => runner.nextTokens(messages, count));
+  }
+
+  async #readSample(): Promise<Sample> {
+    const recipe = readRecipe(await projectText(this.#host, SAMPLE_RECIPE), SAMPLE_RECIPE);
+    const { train, suites } = await loadData({ readText: (path) => this.#readData(path) }, recipe);
+    return { recipe, train, heldout: suites.flatMap(({ conversations }) => conversations) };
+  }
+
+  #readData(path: string): Promise<string> {
+    return projectText(this.#host, dataPath(path));
+  }
+
+  /** Runs a recipe and puts its fusion in the place of the last one. */
+  async #run(
+    gpu: Gpu,
+    recipe: Recipe,
+    control: JobControl,
+    onEvent: (event: RunEvent) => void,
+  ): Promise<void> {
+    this.#store ??= this.#host.storage().then((storage) => new ArtifactStore(storage));
+    const context = {
+      gpu,
+      store: await this.#store,
+      control,
+      openModel: (reference: string) => this.#models.open(reference),
+      readText: (path: string) => this.#readData(path),
+      onEvent,
+    };
+    const { suites } = await loadData(context, recipe);
+    const result = await runFusion(context, recipe);
+    const before = this.#live;
+    this.#live = new LiveFusion(gpu, result, suites);
+    before?.close().catch(() => undefined);
+  }
+
+  /** Runs a job with a model of the last fusion, or with a built-in one. */
+  async #withModel<T>(
+    model: ChatModel,
+    job: (runner: ModelRunner, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const { signal } = this.#interruption;
+    const live = this.#live;
+    if (live?.has(model)) return this.#onGpu(({ gpu }) => live.use(gpu, model, signal, job));
+    const name = model === 'pivot' ? (await this.sample()).recipe.pivot : model;
+    if (name === 'fused' || name === 'sft' || name.startsWith('target:')) throw noFusion();
+    return this.#onGpu(({ shelf }) => shelf.use(name, (runner) => job(runner, signal)));
+  }
+
+  #onFusion<T>(job: (fusion: LiveFusion, gpu: Gpu) => Promise<T>): Promise<T> {
+    const live = this.#live;
+    if (!live) return Promise.reject(noFusion());
+    return this.#onGpu(({ gpu }) => job(live, gpu));
+  }
+
+  async #onGpu<T>(job: (session: DeviceSession) => Promise<T>): Promise<T> {
+    return (await this.#device()).run(job);
+  }
+
+  /** The device, opened when it is first needed. After a loss only `open` opens another. */
+  #device(): Promise<DeviceSession> {
+    this.#session ??= this.#openDevice().catch((error) => {
+      this.#session = undefined;
+      throw error;
+    });
+    return this.#session;
+  }
+
+  async #openDevice(): Promise<DeviceSession> {
+    const gpu = await this.#host.openGpu();
+    const session = new DeviceSession(gpu, (name) => this.#models.open(name));
+    session.lost.then(() => {
+      // Rows that were on their way will never arrive.
+      this.#aligner = new Aligner();
+    });
+    return session;
+  }
+}
+
+type Sample = Awaited<ReturnType<Engine['sample']>>;
+
+function noFusion(): AlloyError {
+  return new AlloyError('bad-argument', 'There is no finished fusion yet; run one first.');
+}
