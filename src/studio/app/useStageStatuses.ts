@@ -5,7 +5,7 @@ import { selectReady, useDevice } from '../state/device.ts';
 import { useMerge } from '../state/merge.ts';
 import { useProject } from '../state/project.ts';
 import { recipeChanges } from '../state/recipeChanges.ts';
-import { useRun } from '../state/run.ts';
+import { selectCurrentStage, useRun } from '../state/run.ts';
 import { type StageFacts, type StageStatus, stageStatus } from '../state/stageStatus.ts';
 import { stages } from './stages.ts';
 
@@ -22,7 +22,8 @@ export function useStageStatuses(): Readonly<Record<string, StageStatus>> {
     hasRecipe: useProject((state) => state.recipe !== undefined),
     deviceReady: useDevice(selectReady),
     runStatus: useRun((state) => state.status),
-    tasks: useRun((state) => state.tasks),
+    current: useRun(selectCurrentStage),
+    hasAlignment: useRun((state) => Object.keys(state.summaries).length > 0),
     aligned: useAlign((state) => state.view !== undefined),
     hasReport: useRun((state) => state.report !== undefined),
     hasMerge: useMerge((state) => state.view !== undefined),

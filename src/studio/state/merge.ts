@@ -64,6 +64,8 @@ export const nextTokenCount = 8;
 /** What the worker has; the difference to the store is what `push` sends. */
 let sent: readonly number[] = [];
 let pushing: Promise<void> = Promise.resolve();
+/** Hand-set weights of the methods that are not shown now. */
+const byHand = new Map<MergeView['method'], readonly number[]>();
 
 /** Sends the cells that changed, one call after the other, so that an older write never lands last. */
 function push(): Promise<void> {
@@ -128,6 +130,7 @@ function refreshLive(): void {
 /** Reads the merge of the last finished run. */
 export async function loadMerge(): Promise<void> {
   useMerge.setState({ loading: true, fault: undefined });
+  byHand.clear();
   try {
     takeView(await engine().mergeView());
   } catch (error) {
@@ -144,12 +147,18 @@ function takeView(view: MergeView): void {
   refreshLive();
 }
 
-/** Lets a method compute every weight anew; hand changes are given up (and can be undone by switching back). */
+/** Lets a method compute every weight anew. What was set by hand under the one before comes back with that method. */
 export async function setMethod(method: 'sce' | 'linear'): Promise<void> {
-  if (useMerge.getState().view?.method === method) return;
+  const { view, weights } = useMerge.getState();
+  if (!view || view.method === method) return;
+  if (overridden(view, weights).length > 0) byHand.set(view.method, weights);
+  else byHand.delete(view.method);
   useMerge.setState({ loading: true });
   try {
-    takeView(await engine().setMethod(method));
+    const next = await engine().setMethod(method);
+    takeView(next);
+    const kept = byHand.get(method);
+    if (kept && kept.length === next.cells.length) changeWeights(kept);
   } catch (error) {
     notifyFault('The merge method could not be changed', error);
     useMerge.setState({ loading: false });

@@ -8,6 +8,7 @@ import { addLoss, resetLosses } from './losses.ts';
 import { loadMerge } from './merge.ts';
 import { notifyFault } from './notices.ts';
 import { useProject } from './project.ts';
+import { createPulse } from './pulse.ts';
 
 export const stageNames = [
   'represent',
@@ -67,6 +68,9 @@ export const useRun = create<RunStore>()(() => initial);
 export const isActive = (status: RunStatus) =>
   status === 'running' || status === 'paused' || status === 'stopping';
 
+export const selectCurrentStage = (state: RunStore) =>
+  state.tasks.findLast((task) => task.state === 'running')?.stage;
+
 let generation = 0;
 
 /** Runs the project's recipe from the start; finished stages come from the store. */
@@ -75,12 +79,14 @@ export async function startRun(): Promise<void> {
   if (!recipe || isActive(useRun.getState().status)) return;
   const mine = ++generation;
   resetLosses();
+  waiting = [];
   useRun.setState({ ...initial, status: 'running', recipe });
   try {
     const outcome = await engine().fuse(recipe, (event) => {
       if (mine === generation) takeEvent(event);
     });
     if (mine !== generation) return;
+    flushProgress();
     useRun.setState(({ tasks }) => ({
       status: outcome,
       tasks: tasks.map((task) => endTask(task, outcome === 'done' ? 'done' : 'stopped')),
@@ -101,8 +107,38 @@ function endTask(task: RunTask, state: 'done' | 'stopped'): RunTask {
   return task.state === 'running' ? { ...task, state, secondsLeft: undefined } : task;
 }
 
+type Progress = Extract<RunEvent, { kind: 'progress' }>;
+
+/** Progress may come every few milliseconds; the store hears of it once a frame, or before the next other event. */
+let waiting: readonly Progress[] = [];
+const progressPulse = createPulse();
+progressPulse.subscribe(flushProgress);
+
+function flushProgress(): void {
+  const events = waiting;
+  waiting = [];
+  if (events.length > 0) {
+    useRun.setState(({ tasks }) => ({ tasks: events.reduce<readonly RunTask[]>(withProgress, tasks) }));
+  }
+}
+
 /** Folds one event of the worker into the store. */
 export function takeEvent(event: RunEvent): void {
+  if (event.kind === 'loss') {
+    addLoss(event);
+    const { targets } = useRun.getState();
+    if (!targets.includes(event.target)) useRun.setState({ targets: [...targets, event.target] });
+    return;
+  }
+  if (event.kind === 'progress') {
+    waiting = [
+      ...waiting.filter((other) => other.stage !== event.stage || other.label !== event.label),
+      event,
+    ];
+    progressPulse.touch();
+    return;
+  }
+  flushProgress();
   switch (event.kind) {
     case 'stage': {
       const { stage, label, cached } = event;
@@ -120,15 +156,6 @@ export function takeEvent(event: RunEvent): void {
           },
         ],
       }));
-      return;
-    }
-    case 'progress':
-      useRun.setState(({ tasks }) => ({ tasks: withProgress(tasks, event) }));
-      return;
-    case 'loss': {
-      addLoss(event);
-      const { targets } = useRun.getState();
-      if (!targets.includes(event.target)) useRun.setState({ targets: [...targets, event.target] });
       return;
     }
     case 'alignment':
@@ -156,8 +183,6 @@ export function takeEvent(event: RunEvent): void {
       event satisfies never;
   }
 }
-
-type Progress = Extract<RunEvent, { kind: 'progress' }>;
 
 /** The newest task of the same stage and label takes the numbers; progress without a task opens one. */
 function withProgress(tasks: readonly RunTask[], event: Progress): readonly RunTask[] {

@@ -1,6 +1,8 @@
 /** The dots of the stage rail, as a pure function of what the stores hold. */
+
+import type { StageName } from '../../pipeline/protocol.ts';
 import type { StageId } from './layout.ts';
-import type { RunStatus, RunTask } from './run.ts';
+import type { RunStatus } from './run.ts';
 
 export type StageStatus = 'empty' | 'ready' | 'running' | 'paused' | 'stale' | 'done' | 'failed';
 
@@ -8,7 +10,10 @@ export interface StageFacts {
   readonly hasRecipe: boolean;
   readonly deviceReady: boolean;
   readonly runStatus: RunStatus;
-  readonly tasks: readonly Pick<RunTask, 'stage' | 'state'>[];
+  /** What the run is at. */
+  readonly current: StageName | undefined;
+  /** Whether the run has aligned a source. */
+  readonly hasAlignment: boolean;
   readonly aligned: boolean;
   readonly hasReport: boolean;
   readonly hasMerge: boolean;
@@ -28,7 +33,7 @@ const upstream: Readonly<Record<'align' | 'fuse' | 'merge', RegExp>> = {
 export function stageStatus(stage: StageId, facts: StageFacts): StageStatus {
   const { runStatus, changedPaths } = facts;
   const active = runStatus === 'running' || runStatus === 'paused' || runStatus === 'stopping';
-  const current = facts.tasks.findLast((task) => task.state === 'running')?.stage;
+  const { current } = facts;
   const moving = runStatus === 'paused' ? 'paused' : 'running';
   const staleFor = (name: 'align' | 'fuse' | 'merge') =>
     changedPaths.some((path) => upstream[name].test(path));
@@ -37,8 +42,7 @@ export function stageStatus(stage: StageId, facts: StageFacts): StageStatus {
       return facts.hasRecipe ? 'done' : 'empty';
     case 'align': {
       if (active && (current === 'represent' || current === 'align')) return moving;
-      const has = facts.tasks.some((task) => task.stage === 'align' && task.state === 'done');
-      if (has) return staleFor('align') ? 'stale' : 'done';
+      if (facts.hasAlignment) return staleFor('align') ? 'stale' : 'done';
       return facts.aligned || facts.hasRecipe ? 'ready' : 'empty';
     }
     case 'fuse':

@@ -62,7 +62,6 @@ const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, 
 /** An engine whose answers hang on its arguments alone. */
 export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
   let merge = fakeMerge('sce', fakeRecipe.sources);
-  let finished = false;
   let interrupted = false;
   const control = createControl();
   const failIf = (part: Scenario['failing'], message: string) => {
@@ -109,16 +108,15 @@ export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
     },
     fuse: async (recipe, onEvent) => {
       control.reset();
-      const outcome = await fakeRun(recipe, onEvent, control, scenario);
-      if (outcome === 'done') {
-        finished = true;
-        merge = fakeMerge(recipe.merge.method, recipe.sources);
-      }
-      return outcome;
+      const listen = (event: RunEvent) => {
+        if (event.kind === 'merged') merge = fakeMerge(recipe.merge.method, recipe.sources);
+        onEvent(event);
+      };
+      return fakeRun(recipe, listen, control, scenario);
     },
     command: async (command) => control.take(command),
     mergeView: async () => {
-      if (!finished && scenario.stepMs > 0) await wait(scenario.stepMs);
+      await wait(scenario.stepMs);
       return merge;
     },
     setWeights: async (cells) => {

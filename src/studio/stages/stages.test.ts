@@ -1,0 +1,103 @@
+import { describe, expect, test } from 'vitest';
+import { recipeSchema } from '../../pipeline/recipe.ts';
+import { recipeValue } from '../state/recipeChanges.ts';
+import type { RunTask } from '../state/run.ts';
+import { fakeAlignment, fakeHeldout, fakeRecipe } from '../testing/fakeData.ts';
+import { coverageOf } from './align/coverage.ts';
+import { pickSuggestions } from './chat/pickSuggestions.ts';
+import { stageProgress } from './fuse/progress.ts';
+import { settingGroups, settingName, showValue } from './fuse/settings.ts';
+
+const task = (
+  stage: RunTask['stage'],
+  label: string,
+  state: RunTask['state'],
+  done = 0,
+  total = 0,
+): RunTask => ({
+  stage,
+  label,
+  state,
+  done,
+  total,
+  cached: false,
+  secondsLeft: undefined,
+});
+
+describe('settings', () => {
+  const settings = settingGroups.flatMap((group) => group.settings);
+  const parsed = recipeSchema.parse({
+    name: 'x',
+    pivot: 'p',
+    sources: ['s'],
+    data: { train: ['t'], heldout: ['h'] },
+    train: { steps: 10 },
+  });
+
+  test('every one is a value of the recipe, and its bounds are ones that the schema takes', () => {
+    for (const setting of settings) {
+      expect(recipeValue(parsed, setting.path), setting.path).toBeDefined();
+      const values =
+        setting.kind === 'choice'
+          ? setting.options.map((option) => option.value)
+          : [setting.minimum, setting.maximum];
+      for (const value of values) {
+        const edited = structuredClone(parsed) as Record<string, unknown>;
+        const keys = setting.path.split('.');
+        const parent = (keys.length > 1 ? edited[keys[0]!] : edited) as Record<string, unknown>;
+        parent[keys.at(-1)!] = value;
+        expect(recipeSchema.safeParse(edited).success, `${setting.path} = ${value}`).toBe(true);
+      }
+    }
+  });
+
+  test('the fake recipe is one that the schema takes', () => {
+    expect(recipeSchema.parse(fakeRecipe)).toEqual(fakeRecipe);
+  });
+
+  test('names and values for the list of changes', () => {
+    expect(settingName('fuse.lambda')).toMatch(/λ/);
+    expect(settingName('train.warmup')).toBe('train.warmup');
+    expect([1e-4, 0.001, undefined, ['a', 'b']].map(showValue)).toEqual(['1e-4', '0.001', 'none', 'a, b']);
+  });
+});
+
+describe('progress', () => {
+  test('before, during and after a stage', () => {
+    expect(stageProgress('align', [], 3, false)).toMatchObject({ state: 'waiting', share: 0, expected: 3 });
+    const tasks = [
+      task('represent', 'p', 'done', 5, 5),
+      task('represent', 'a', 'done', 5, 5),
+      task('represent', 'b', 'running', 2, 4),
+    ];
+    expect(stageProgress('represent', tasks, 3, false)).toMatchObject({
+      state: 'running',
+      share: 2.5 / 4,
+      finished: 2,
+    });
+    const moved = [...tasks.slice(0, 2), task('align', 'a', 'running', 0, 4)];
+    expect(stageProgress('represent', moved, 3, false)).toMatchObject({ state: 'done', share: 1 });
+  });
+
+  test('between two tasks a stage still runs; stopped and finished runs say so', () => {
+    const between = [task('evaluate', 'animals', 'done', 4, 4)];
+    expect(stageProgress('evaluate', between, 3, false)).toMatchObject({ state: 'running' });
+    expect(stageProgress('evaluate', between, 3, true)).toMatchObject({ state: 'done', share: 1 });
+    expect(stageProgress('distil', [task('distil', 'sft', 'stopped', 3, 10)], 3, false).state).toBe(
+      'stopped',
+    );
+  });
+});
+
+test('coverage of one conversation counts what the lanes show', () => {
+  const view = fakeAlignment('pivot-1m', 'fauna-3m', fakeHeldout[6]!);
+  const { coverage, scored, reasons, tokensPerByte } = coverageOf(view);
+  expect(Object.values(reasons).reduce((sum, count) => sum + count, 0)).toBe(view.pivot.length);
+  expect(coverage).toBe(reasons.paired / scored);
+  expect(tokensPerByte.pivot).toBeGreaterThan(tokensPerByte.source);
+});
+
+test('one suggestion for each domain', () => {
+  const domains = pickSuggestions(fakeHeldout).map((conversation) => conversation.domain);
+  expect(domains).toEqual(['animals', 'food', 'things', 'words', 'numbers', 'calendar']);
+});
