@@ -65,14 +65,14 @@ export async function distilTarget(
     onLosses(step, total, losses) {
       progress ??= new StageProgress(context, 'distil', name, total);
       losses.forEach(({ supervised, distillation, learningRate }, index) => {
-        const at = step - losses.length + index + 1;
         context.onEvent({
           kind: 'loss',
           target: name,
-          step: at,
-          total,
-          supervised,
-          distillation,
+          step: step - losses.length + index + 1,
+          total: supervised + distillation,
+          // The ring holds the weighted terms; NaN where a weight of 0 has wiped a term out.
+          supervised: supervised / settings.lambda,
+          distillation: teacher === undefined ? 0 : distillation / (1 - settings.lambda),
           learningRate,
         });
       });

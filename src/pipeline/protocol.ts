@@ -126,7 +126,9 @@ export type RunEvent =
       readonly kind: 'loss';
       /** `sft` or a source's name. */
       readonly target: string;
+      /** Counted from 1. */
       readonly step: number;
+      /** What is minimised: both means, weighted by λ and 1 − λ. */
       readonly total: number;
       /** Mean cross-entropy of the labels, and mean distance to the teacher's rows (0 without a teacher), nats a row. */
       readonly supervised: number;
