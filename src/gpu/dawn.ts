@@ -1,4 +1,5 @@
 import { AlloyError } from '../util/errors.ts';
+import { Gpu } from './gpu.ts';
 
 /** Dawn's instance must outlive its devices: collected early, it takes the process down. */
 let instance: GPU | undefined;
@@ -13,4 +14,16 @@ export async function openDawn(): Promise<GPU> {
   Object.assign(globalThis, module.globals);
   instance ??= module.create([]) as unknown as GPU;
   return instance;
+}
+
+/** Opens the adapter that Dawn finds. @throws AlloyError `no-webgpu` */
+export async function openDawnGpu(): Promise<Gpu> {
+  const dawn = await openDawn();
+  if (!(await dawn.requestAdapter())) {
+    throw new AlloyError(
+      'no-webgpu',
+      "Dawn found no graphics adapter; install a Vulkan driver (without a GPU, Mesa's lavapipe: the Debian package mesa-vulkan-drivers).",
+    );
+  }
+  return Gpu.open(dawn);
 }

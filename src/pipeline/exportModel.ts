@@ -74,8 +74,9 @@ export async function exportModel(
   }
   const files = [WEIGHTS];
   for (const companion of model.companions) {
-    await writeFile(storage, companion.name, await readAll(companion));
-    files.push(companion.name);
+    const name = companion.name.split(/[\\/]/u).at(-1) ?? companion.name;
+    await writeFile(storage, name, await readAll(companion));
+    files.push(name);
   }
   const { chatTemplate } = model.text.tokenizer;
   if (model.companions.length === 0 && chatTemplate !== null) {

@@ -65,6 +65,13 @@ function statistics({ sources, pairs, conflict }: MatrixStats) {
   };
 }
 
+/** As JSON with a line for each matrix. */
+export function mergeText({ matrices, ...head }: MergeFile): string {
+  const lines = matrices.map((one) => `    ${JSON.stringify(one)}`).join(',\n');
+  const start = JSON.stringify(head, null, 2).replace(/\n\}$/u, '');
+  return `${start},\n  "matrices": [\n${lines}\n  ]\n}\n`;
+}
+
 /** @throws AlloyError `bad-file` naming the file and the field */
 export function parseMergeFile(document: unknown, file: string): MergeFile {
   const parsed = mergeSchema.safeParse(document);

@@ -107,6 +107,8 @@ export interface Report {
   readonly device: string;
   readonly alignment: readonly AlignmentSummary[];
   readonly peakBytes: number;
+  /** Steps whose results were there already, so that `seconds` does not count them. */
+  readonly reused?: number;
 }
 
 export type StageName = 'represent' | 'align' | 'distil' | 'merge' | 'evaluate';

@@ -93,10 +93,22 @@ export type Recipe = z.infer<typeof recipeSchema>;
  */
 export function parseRecipe(document: unknown, file: string): Recipe {
   const parsed = recipeSchema.safeParse(document);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => {
-    const path = issue.path.map(String).join('.') || 'the document';
-    return `${path}: ${issue.message}`;
-  });
+  const problems = parsed.success
+    ? contradictions(parsed.data)
+    : parsed.error.issues.map((issue) => {
+        const path = issue.path.map(String).join('.') || 'the document';
+        return `${path}: ${issue.message}`;
+      });
+  if (parsed.success && problems.length === 0) return parsed.data;
   throw new AlloyError('bad-recipe', `${file} is not a valid recipe; correct ${problems.join('; ')}.`);
+}
+
+/** What no single field shows. */
+function contradictions({ sources, merge }: Recipe): string[] {
+  const problems: string[] = [];
+  if (merge.weights && merge.weights.length !== sources.length)
+    problems.push(
+      `merge.weights: ${merge.weights.length} numbers for ${sources.length} sources, give one for each`,
+    );
+  return problems;
 }

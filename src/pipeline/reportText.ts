@@ -4,14 +4,15 @@ type Cell = string;
 
 /** The report for people, as Markdown: what was compared, where fusion helped and where it did not. */
 export function reportText(report: Report): string {
-  const { recipe, suites, alignment, seconds, device, peakBytes } = report;
+  const { recipe, suites, alignment, seconds, device, peakBytes, reused = 0 } = report;
+  const before = reused > 0 ? `, ${reused} of its steps had been done before` : '';
   const { pivot, sources, fuse, train, merge, seed } = recipe;
   return [
     `# ${recipe.name}`,
     '',
     `Pivot \`${pivot}\`, sources ${sources.map((source) => `\`${source}\``).join(', ')}.`,
     `λ ${fuse.lambda}, loss \`${fuse.loss}\`, choice \`${fuse.choice}\`; LoRA rank ${train.rank}, learning rate ${train.learningRate}, batch ${train.batch}, ${train.steps === undefined ? `${train.epochs} epochs` : `${train.steps} steps`}; merge \`${merge.method}\`; seed ${seed}.`,
-    `It took ${duration(seconds)} on ${device}; at most ${mebibytes(peakBytes)} of GPU memory were in use.`,
+    `It took ${duration(seconds)} on ${device}${before}; at most ${mebibytes(peakBytes)} of GPU memory were in use.`,
     '',
     '## Held-out conversations',
     '',
@@ -49,7 +50,7 @@ function suiteTable(rows: readonly ReportRow[]): string[] {
 function differenceCell({ difference, nllPerByte }: ReportRow, baseline: ReportRow | undefined): Cell {
   if (difference) {
     const { value, low, high } = difference;
-    const mark = high < 0 ? ' ▼' : low > 0 ? ' ▲' : '';
+    const mark = !shows(value) ? '' : high < 0 ? ' ▼' : low > 0 ? ' ▲' : '';
     return `${signed(value)} [${signed(low)}, ${signed(high)}]${mark}`;
   }
   return baseline ? signed(nllPerByte - baseline.nllPerByte) : '';
@@ -66,7 +67,7 @@ function verdict(rows: readonly ReportRow[]): string {
 function judgement({ nllPerByte, difference }: ReportRow, baseline: ReportRow): string {
   const value = difference?.value ?? nllPerByte - baseline.nllPerByte;
   const size = `${Math.abs(value).toFixed(4)} nats per byte`;
-  if (difference && difference.low <= 0 && difference.high >= 0)
+  if (!shows(value) || (difference && difference.low <= 0 && difference.high >= 0))
     return `cannot be told from SFT-only (${signed(value)})`;
   return value < 0 ? `is better than SFT-only by ${size}` : `is worse than SFT-only by ${size}`;
 }
@@ -104,6 +105,8 @@ function table(head: readonly Cell[], rows: readonly (readonly Cell[])[]): strin
   return [line(head), line(head.map(() => '---')), ...rows.map(line)];
 }
 
+/** Whether a difference is more than 0 when written down. */
+const shows = (value: number) => Math.abs(value) >= 5e-5;
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
 const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;

@@ -16,7 +16,7 @@ import type { Storage } from '../storage/storage.ts';
 import { readJson, readText, writeFile } from '../storage/storageHelpers.ts';
 import { AlloyError } from '../util/errors.ts';
 import { type MergedModel, openMerged } from './mergedModel.ts';
-import { type MergeFile, parseMergeFile } from './mergeFile.ts';
+import { type MergeFile, mergeText, parseMergeFile } from './mergeFile.ts';
 import type { OpenModel } from './openModel.ts';
 import type { Report } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
@@ -70,7 +70,7 @@ export async function writeRun(storage: Storage, run: RunContents): Promise<void
     await writeAdapter(storage, adapter, pivot, targets[index] ?? []);
   await writeAdapter(storage, SFT_FOLDER, pivot, sft);
   await writeFile(storage, RUN_FILES.recipe, recipeText(recipe));
-  await writeFile(storage, RUN_FILES.merge, `${JSON.stringify(merge, null, 1)}\n`);
+  await writeFile(storage, RUN_FILES.merge, mergeText(merge));
   await writeFile(storage, RUN_FILES.readable, reportText(report));
   await writeFile(storage, RUN_FILES.report, `${JSON.stringify(report, null, 2)}\n`);
 }

@@ -1,0 +1,34 @@
+import type { Command } from './command.ts';
+import { COMMANDS } from './commands.ts';
+
+const MODEL =
+  'MODEL is a built-in name (alloy models), a Hugging Face folder, a .gguf file, or the folder of a finished run.';
+
+const COMMON = `  --json         one JSON document on stdout and nothing else there
+  -q, --quiet    no progress on stderr
+  -h, --help     this text
+`;
+
+/** `alloy help`. */
+export function overview(): string {
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
+  const lines = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
+  return `Alloy fuses small chat models.
+
+Usage: alloy COMMAND [WORDS] [OPTIONS]
+
+${lines.join('\n')}
+  ${'help'.padEnd(width)}  this text, or that of a command: alloy help COMMAND
+
+${MODEL}
+
+Exit codes: 0 done, 1 a fault inside, 2 wrong usage, 3 bad input, 4 no WebGPU or a lost device,
+5 out of memory or disk, 130 stopped by Ctrl-C (start the same command again to go on).
+`;
+}
+
+/** `alloy help COMMAND`. */
+export function commandHelp({ usage, summary, help }: Command): string {
+  const model = /\bMODEL|PIVOT/.test(usage) ? `\n${MODEL}\n` : '';
+  return `Usage: alloy ${usage}\n\n${summary}.\n\n${help.trimEnd()}\n${COMMON}${model}`;
+}

@@ -1,0 +1,156 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import { z } from 'zod';
+import { type OpenModel, openFolder, openGguf } from '../pipeline/openModel.ts';
+import { type OpenedRun, openRun, RUN_FILES } from '../pipeline/runFolder.ts';
+import { nodeFileSource } from '../storage/nodeStorage.ts';
+import { AlloyError } from '../util/errors.ts';
+import type { FileSource } from '../util/fileSource.ts';
+import { statOrNothing } from './outFolder.ts';
+import { expandVariables } from './paths.ts';
+
+const cardSchema = z.looseObject({
+  name: z.string(),
+  title: z.string(),
+  role: z.string(),
+  file: z.string(),
+  bytes: z.number(),
+  parameters: z.number(),
+  family: z.string(),
+  vocab: z.number(),
+  context: z.number(),
+  knows: z.array(z.string()),
+  scores: z.record(z.string(), z.number()),
+  licence: z.string(),
+});
+
+/** One of the models that come with Alloy, as its index describes it. */
+export type BuiltinModel = z.infer<typeof cardSchema>;
+
+/** Where the models that come with Alloy lie. */
+export const BUILTIN_FOLDER = resolve(import.meta.dirname, '../../public/models');
+
+/** Finds models: built in, Hugging Face folders, GGUF files, finished runs. */
+export class ModelShelf {
+  readonly #environment: NodeJS.ProcessEnv;
+  readonly #builtinFolder: string;
+  #builtin: Promise<readonly BuiltinModel[]> | undefined;
+
+  constructor(environment: NodeJS.ProcessEnv, builtinFolder = BUILTIN_FOLDER) {
+    this.#environment = environment;
+    this.#builtinFolder = builtinFolder;
+  }
+
+  /** @throws AlloyError `bad-file` for a damaged index */
+  builtin(): Promise<readonly BuiltinModel[]> {
+    this.#builtin ??= readIndex(join(this.#builtinFolder, 'index.json'));
+    return this.#builtin;
+  }
+
+  /** Whether a reference is the name of a built-in model. */
+  async isBuiltin(reference: string): Promise<boolean> {
+    return (await this.builtin()).some(({ name }) => name === reference);
+  }
+
+  /**
+   * Opens a model.
+   * @param folder that relative paths start from
+   * @param what the file or argument that names the model, for errors
+   * @throws AlloyError `missing-file`, `bad-file`, `unsupported`
+   */
+  async open(reference: string, folder: string, what: string): Promise<OpenModel> {
+    if (reference.startsWith('hub:')) {
+      throw new AlloyError(
+        'unsupported',
+        `${what} names ${reference}, but Alloy cannot load models from the hub yet; download the model and give its folder or .gguf file.`,
+      );
+    }
+    const card = (await this.builtin()).find(({ name }) => name === reference);
+    const shown = expandVariables(reference, this.#environment, what);
+    const path = card ? join(this.#builtinFolder, card.file) : resolve(folder, shown);
+    const info = statOrNothing(path);
+    if (!info) throw await this.#missing(reference, path, what);
+    if (!info.isDirectory()) return openFile(card?.name ?? plainName(path), path, shown);
+    if (existsSync(join(path, RUN_FILES.recipe))) return (await this.openRun(path, shown)).model;
+    if (!existsSync(join(path, 'config.json'))) {
+      throw new AlloyError(
+        'bad-file',
+        `${shown} is neither a model nor a finished run: it has no config.json and no ${RUN_FILES.recipe}; give a Hugging Face folder, a .gguf file or a run's folder.`,
+      );
+    }
+    return openFolder(card?.name ?? basename(path), shown, fileOpener(path, shown));
+  }
+
+  /** Opens a finished run. @param shown the folder as the person wrote it */
+  async openRun(path: string, shown: string): Promise<OpenedRun> {
+    const info = statOrNothing(path);
+    if (!info?.isDirectory()) {
+      throw new AlloyError(
+        info ? 'bad-argument' : 'missing-file',
+        `${shown}: ${info ? 'a run is a folder, not a file' : 'there is no such folder'}; give the folder that alloy fuse wrote.`,
+      );
+    }
+    return openRun(basename(path), shown, fileOpener(path, shown), (pivot) =>
+      this.open(pivot, path, `${shown}/${RUN_FILES.recipe}: pivot`),
+    );
+  }
+
+  async #missing(reference: string, path: string, what: string): Promise<AlloyError> {
+    const names = (await this.builtin()).map(({ name }) => name);
+    const known = names.length > 0 ? `; the built-in models are ${names.join(', ')}` : '';
+    const place = path === reference ? '' : ` (${path})`;
+    return new AlloyError(
+      'missing-file',
+      `${what}: there is no model "${reference}"${place}; give a built-in name, a Hugging Face folder, a .gguf file or a finished run${known}.`,
+    );
+  }
+}
+
+function plainName(path: string): string {
+  return basename(path, extname(path).toLowerCase() === '.gguf' ? extname(path) : '');
+}
+
+async function openFile(name: string, path: string, shown: string): Promise<OpenModel> {
+  const source = await namedSource(path, shown);
+  const magic = new TextDecoder('latin1').decode(await source.read(0, Math.min(4, source.bytes)));
+  if (magic !== 'GGUF' && extname(path).toLowerCase() !== '.gguf') {
+    const isPart = extname(path) === '.safetensors' || basename(path) === 'config.json';
+    throw new AlloyError(
+      'bad-file',
+      isPart
+        ? `${shown} is one file of a model; give its folder, ${dirname(shown)}.`
+        : `${shown} is no GGUF file; give a .gguf file or a Hugging Face folder.`,
+    );
+  }
+  return openGguf(name, source);
+}
+
+/** A file under the name that the person wrote. */
+async function namedSource(path: string, shown: string): Promise<FileSource> {
+  return { ...(await nodeFileSource(path)), name: shown };
+}
+
+function fileOpener(folder: string, shown: string): (name: string) => Promise<FileSource | null> {
+  return async (name) => {
+    const path = join(folder, ...name.split('/'));
+    if (!existsSync(path)) return null;
+    return namedSource(path, join(shown, name));
+  };
+}
+
+async function readIndex(path: string): Promise<readonly BuiltinModel[]> {
+  if (!existsSync(path)) return [];
+  const fail = (what: string) =>
+    new AlloyError('bad-file', `${path}: ${what}; restore the file from the project.`);
+  let document: unknown;
+  try {
+    document = JSON.parse(await readFile(path, 'utf8'));
+  } catch {
+    throw fail('it is not valid JSON');
+  }
+  const parsed = z.array(cardSchema).safeParse(document);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw fail(`${issue?.path.map(String).join('.')}: ${issue?.message}`);
+}

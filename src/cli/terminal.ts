@@ -1,0 +1,48 @@
+/** Where the command line writes and what it knows of its surroundings; tests give their own. */
+export interface Terminal {
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** Whether stderr is a screen, where one line can be written over and over. */
+  readonly screen: boolean;
+  /** Characters in a line of that screen. */
+  readonly columns: number;
+  readonly input: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly folder: string;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Calls back at the next Ctrl-C instead of ending the process; the result takes the call back. */
+  onInterrupt(handler: () => void): () => void;
+}
+
+/** The process's own streams. The first Ctrl-C goes to the handler, a second one ends the process at once. */
+export function processTerminal(): Terminal {
+  const handlers: (() => void)[] = [];
+  let interrupted = false;
+  process.on('SIGINT', () => {
+    const handler = handlers.at(-1);
+    if (interrupted || !handler) process.exit(130);
+    interrupted = true;
+    handler();
+  });
+  // A reader that has seen enough (`| head`) is no error.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+  return {
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    screen: process.stderr.isTTY === true,
+    columns: process.stderr.columns ?? 80,
+    input: process.stdin,
+    folder: process.cwd(),
+    environment: process.env,
+    onInterrupt(handler) {
+      handlers.push(handler);
+      interrupted = false;
+      return () => {
+        handlers.splice(handlers.indexOf(handler), 1);
+        interrupted = false;
+      };
+    },
+  };
+}
