@@ -1,9 +1,10 @@
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
+import { recipesPlugin } from './scripts/setup/recipesPlugin.mjs';
 
 export default defineConfig({
   base: './',
-  plugins: [react()],
+  plugins: [react(), recipesPlugin()],
   worker: { format: 'es' },
   build: { target: 'es2023', outDir: 'dist/app' },
   test: {
