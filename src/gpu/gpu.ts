@@ -221,8 +221,11 @@ export class Gpu {
     return new Uint32Array(await this.download(buffer, offsetBytes, elements * 4));
   }
 
-  /** Compiles a kernel once per name. */
+  /** Compiles a kernel once per name, or its fallback where this device lacks a feature it enables. */
   pipeline(kernel: Kernel): { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout } {
+    if (kernel.fallback && !kernel.enable.every((feature) => this.info.features.has(feature))) {
+      return this.pipeline(kernel.fallback);
+    }
     const known = this.#pipelines.get(kernel.name);
     if (known) {
       if (known.wgsl !== kernel.wgsl)

@@ -30,6 +30,8 @@ export interface KernelSpec<Bs extends string, Ps extends string> {
   readonly params: Readonly<Record<Ps, ScalarType>>;
   /** WGSL features to enable, e.g. `['subgroups']`. */
   readonly enable?: readonly string[];
+  /** Runs instead, with the same buffers, parameters and grid, where the device lacks a feature of `enable`. */
+  readonly fallback?: Kernel;
   /** Everything but the declarations of buffers and parameters; the entry point is `main`. */
   readonly code: string;
 }
@@ -39,6 +41,8 @@ export interface Kernel<Bs extends string = string, Ps extends string = string> 
   readonly wgsl: string;
   readonly buffers: readonly { readonly name: Bs; readonly writable: boolean }[];
   readonly params: readonly { readonly name: Ps; readonly type: ScalarType }[];
+  readonly enable: readonly string[];
+  readonly fallback: Kernel | undefined;
 }
 
 export type Grid = readonly [x: number, y: number, z: number];
@@ -67,6 +71,8 @@ export function defineKernel<Bs extends string, Ps extends string>(spec: KernelS
     wgsl: `${lines.join('\n')}\n${spec.code}`,
     buffers: buffers.map(([name, { writable }]) => ({ name, writable })),
     params: params.map(([name, type]) => ({ name, type })),
+    enable: spec.enable ?? [],
+    fallback: spec.fallback,
   };
 }
 

@@ -28,7 +28,7 @@ const STRATEGIES: Strategy[] = [
   { kind: 'tiled', tileRows: 64, tileCols: 64, depth: 32, threadRows: 4, threadCols: 4, slices: 1 },
   { kind: 'tiled', tileRows: 32, tileCols: 32, depth: 16, threadRows: 4, threadCols: 4, slices: 4 },
   { kind: 'tiled', tileRows: 128, tileCols: 64, depth: 16, threadRows: 8, threadCols: 4, slices: 1 },
-  { kind: 'direct', threadRows: 8, threadCols: 8, threads: 8 },
+  { kind: 'direct', threadRows: 8, threadCols: 8, share: true },
 ];
 const VECTORS: Strategy[] = [
   { kind: 'vector', threadRows: 1, threadCols: 4, lanes: 32, teams: 4 },

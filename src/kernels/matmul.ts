@@ -202,17 +202,24 @@ function weights<B>(contiguous: Axis, { format, data, scales }: MatrixOperand<B>
 
 function contract<B>(job: Job<B>, shape: MatmulShape, tuning: Tuning): Dispatch<B> {
   const { product, extent, out } = job;
-  const strategy = shape.strategy ?? chooseStrategy(tuning, product, extent);
-  const chunks = chunksOf(strategy, job);
+  const wordful = valuesOfWord(job.right.format);
+  const strategy = shape.strategy ?? chooseStrategy(tuning, product, extent, wordful === 8);
+  const chunks = chunksOf(strategy, job, wordful);
+  const step =
+    strategy.kind === 'tiled' || job.right.contiguous === 'free'
+      ? chunks.left
+      : Math.max(chunks.left, chunks.right);
   const contraction: Contraction = {
     product,
-    left: operand(job.left, chunks.left, product === 'nn' && job.columnScale !== undefined),
-    right: operand(job.right, chunks.right, false),
+    left: operand(job.left, chunks.left, step, product === 'nn' && job.columnScale !== undefined),
+    right: operand(job.right, chunks.right, step, false),
     columnScale: job.columnScale !== undefined,
     bias: job.bias !== undefined,
     residual: job.residual !== undefined,
     wideStores:
-      product !== 'nt' && [extent.j, out.columns.stride, out.columns.offset].every((at) => at % 4 === 0),
+      strategy.kind === 'tiled' &&
+      product !== 'nt' &&
+      [extent.j, out.columns.stride, out.columns.offset].every((at) => at % 4 === 0),
   };
   const { body, grid } = bodyAndGrid(contraction, strategy, extent);
   const params: MatmulParams = {
@@ -258,23 +265,33 @@ function bodyAndGrid(
   }
 }
 
-/** How many values each operand reads at a time: one vec4, or what fills one word, or 16 bytes when decoding. */
-function chunksOf<B>({ kind }: Strategy, { left, right }: Job<B>): { left: Chunk; right: Chunk } {
-  const wordful = right.format.kind === 'affine' && right.format.bits === 4 ? 8 : 4;
-  if (kind === 'tiled') return { left: 4, right: wordful };
-  if (kind === 'direct') return { left: right.contiguous === 'reduction' ? wordful : 4, right: wordful };
-  const widest = Math.max(8, 128 / elementBits(right.format)) as Chunk;
+/** Values to read at a time so that whole words are read: one vec4, or the 8 that fill a word at 4 bits. */
+function valuesOfWord(format: WeightFormat): 4 | 8 {
+  return elementBits(format) === 4 ? 8 : 4;
+}
+
+/** How many values each operand reads at a time; decoding a few rows reads up to 16 bytes of weights. */
+function chunksOf<B>(
+  { kind }: Strategy,
+  { left, right }: Job<B>,
+  wordful: 4 | 8,
+): { left: Chunk; right: Chunk } {
+  if (kind !== 'vector') return { left: 4, right: wordful };
+  const widest = Math.max(8, 128 / elementBits(right.format));
   const chunk = ([32, 16, 8] as const).find((size) => size <= widest && left.cols % size === 0) ?? wordful;
   return { left: chunk, right: chunk };
 }
 
+/** `step` is how far the kernel goes along the reduction at a time: a row must not end within it to go unguarded. */
 function operand<B>(
   { side, format, contiguous, cols, columns }: Source<B>,
   chunk: Chunk,
+  step: number,
   scaled: boolean,
 ): Operand {
   const wordsAtOnce = Math.min(4, (chunk * elementBits(format)) / 32);
   const fits = [columns.stride, columns.offset].every((at) => at % wordsAtOnce === 0);
-  const aligned = fits && (format.kind === 'affine' || cols % chunk === 0);
+  const whole = cols % (contiguous === 'reduction' ? step : chunk) === 0;
+  const aligned = fits && (format.kind === 'affine' || whole);
   return { side, format, contiguous, chunk, aligned, scaled };
 }

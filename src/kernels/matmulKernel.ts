@@ -17,10 +17,13 @@ export interface Contraction {
   readonly wideStores: boolean;
 }
 
-/** The body of a kernel: its name, grid tile and entry point. */
+/** The entry point that a strategy writes, and the part of the kernel's name that it decides. */
 export interface Body {
   readonly name: string;
-  readonly code: string;
+  readonly code: () => string;
+  readonly enable?: readonly string[];
+  /** For devices without what `enable` asks for; has the same grid. */
+  readonly fallback?: Body;
 }
 
 export const MATMUL_PARAMS = {
@@ -64,12 +67,14 @@ export function matmulKernel(contraction: Contraction, body: Body): Kernel {
     name,
     buffers: contractionBuffers(contraction),
     params: MATMUL_PARAMS,
+    ...(body.enable && { enable: body.enable }),
+    ...(body.fallback && { fallback: matmulKernel(contraction, body.fallback) }),
     code: [
       columnScaleCode(contraction),
       operandCode(left),
       operandCode(right),
       epilogueCode(contraction),
-      body.code,
+      body.code(),
     ].join('\n'),
   });
   kernels.set(name, kernel);

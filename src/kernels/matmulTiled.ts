@@ -41,7 +41,7 @@ export function tiledBody(contraction: Contraction, plan: TiledPlan): Body {
   const leftView = tileView(left, tileRows, depth, threads.down, 'down');
   const rightView = tileView(right, tileCols, depth, threads.across, 'across');
   const name = `tiled${tileRows}x${tileCols}x${depth}t${threadRows}x${threadCols}${slices > 1 ? `s${slices}` : ''}`;
-  const code = `
+  const code = () => `
 var<workgroup> left_tile: array<vec4<f32>, ${(tileRows * depth * slices) / 4}>;
 var<workgroup> right_tile: array<vec4<f32>, ${(tileCols * depth * slices) / 4}>;
 
@@ -64,7 +64,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var quad = 0u; quad < ${depth / 4}u; quad++) {
       ${leftView.fragments(threadRows)}
       ${rightView.fragments(threadCols)}
-      ${multiplyAdd(range(threadRows), threadCols, left.contiguous, right.contiguous)}
+      ${multiplyAdd(threadRows, threadCols, left.contiguous, right.contiguous)}
     }
     workgroupBarrier();
   }

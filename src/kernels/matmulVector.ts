@@ -25,7 +25,7 @@ export function vectorBody({ left }: Contraction, plan: VectorPlan): Body {
   const cols = range(threadCols);
   const quads = range(left.chunk / 4);
   const name = `vector${threadRows}x${threadCols}l${lanes}x${teams}`;
-  const code = `
+  const code = () => `
 var<workgroup> partial: array<f32, ${outputs * pitch * teams}>;
 
 @compute @workgroup_size(${lanes * teams})
