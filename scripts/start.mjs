@@ -79,7 +79,7 @@ async function main() {
   if (build) {
     say('Building the studio (vite build)');
     const vite = join(root, 'node_modules', 'vite', 'bin', 'vite.js');
-    const code = await run(process.execPath, [vite, 'build', '--logLevel', 'warn'], { stdout: 'stderr' });
+    const code = await run(process.execPath, [vite, 'build', '--logLevel', 'error'], { stdout: 'stderr' });
     if (code !== 0) throw new SetupError('The studio could not be built; the reason is above.');
   } else if (!existsSync(join(built, 'index.html'))) {
     throw new SetupError('The studio has not been built yet; leave out --no-build.');
