@@ -16,7 +16,7 @@ const MODELS: Readonly<Record<string, { golden: string; merges: readonly string[
   writer: { golden: 'gemma3', merges: ['i n', 'o n', 'Ġ o', 'Ġ s', 's w', 'sw i', 'swi m', 'a s'] },
 };
 
-const ANIMALS = ['otter', 'trout', 'seal', 'pike', 'duck', 'frog', 'swan', 'eel'];
+const ANIMALS = ['otter', 'trout', 'seal', 'pike'];
 
 function conversation(id: string, domain: string, question: string, answer: string, accept: string[]) {
   const messages = [
@@ -78,8 +78,8 @@ export const TINY_RECIPE = {
   sources: ['reader', 'writer'],
   data: { train: ['../public/data/train.jsonl'], heldout: ['../public/data/heldout.jsonl'] },
   fuse: { lambda: 0.5, choice: 'source' },
-  train: { rank: 2, alpha: 8, learningRate: 0.02, batch: 2, steps: 8, maxTokens: 96, checkpointEvery: 2 },
-  evaluate: { bootstrap: 100, maxNewTokens: 4 },
+  train: { rank: 2, alpha: 8, learningRate: 0.02, batch: 2, steps: 6, maxTokens: 96, checkpointEvery: 2 },
+  evaluate: { bootstrap: 100, maxNewTokens: 2 },
 } as const;
 
 function card(name: string) {
