@@ -1,15 +1,20 @@
 import { resolve } from 'node:path';
 import { AlloyError } from '../util/errors.ts';
-import { modelCacheFolder } from './modelCache.ts';
+import { dataFolder, modelCacheFolder } from './modelCache.ts';
+
+const DEFAULTS: Readonly<Record<string, (environment: NodeJS.ProcessEnv) => string>> = {
+  ALLOY_CACHE: modelCacheFolder,
+  ALLOY_DATA: dataFolder,
+};
 
 /**
- * Fills in `${NAME}` from the environment; `ALLOY_CACHE` has a default.
+ * Fills in `${NAME}` from the environment; `ALLOY_CACHE` and `ALLOY_DATA` have defaults.
  * @param what the file or argument that the text is from, for the error
  * @throws AlloyError `bad-argument` naming the variable that is not set
  */
 export function expandVariables(text: string, environment: NodeJS.ProcessEnv, what: string): string {
   return text.replace(/\$\{([A-Za-z_]\w*)\}/gu, (_whole, name: string) => {
-    const value = name === 'ALLOY_CACHE' ? modelCacheFolder(environment) : environment[name];
+    const value = DEFAULTS[name]?.(environment) ?? environment[name];
     if (value) return value;
     throw new AlloyError(
       'bad-argument',
