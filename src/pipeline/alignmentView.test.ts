@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { testGpu } from '../gpu/testing.ts';
+import { Aligner } from './aligner.ts';
+import { BuiltinModels } from './builtinModels.ts';
+import { ModelShelf } from './modelShelf.ts';
+import { tinyHost } from './testing.ts';
+import { tokenSpans } from './tokenSpans.ts';
+
+const models = new BuiltinModels(tinyHost(testGpu).openFile);
+const messages = [
+  { role: 'user', content: 'hi' },
+  { role: 'assistant', content: 'the first answer' },
+  { role: 'user', content: 'and?' },
+  { role: 'assistant', content: 'the swan' },
+] as const;
+
+async function view(pivot: string, source: string, chosen: readonly (typeof messages)[number][] = messages) {
+  const shelf = new ModelShelf(await testGpu(), (name) => models.open(name), 1e9);
+  const [ours, theirs] = await Promise.all([models.open(pivot), models.open(source)]);
+  return new Aligner().align(shelf, ours, theirs, { id: 'x', messages: chosen });
+}
+
+test('shows the last answer, cut as the tokenizers cut it', async () => {
+  const found = await view('reader', 'writer');
+  expect(found.text).toBe('the swan');
+  // "th", "the" and " s" are joined by the one; "s w" → "sw" by the other, after " s" had the chance.
+  expect(found.pivot.map(({ text }) => text)).toEqual(['the', ' s', 'w', 'an']);
+  expect(found.source.map(({ text }) => text)).toEqual(['t', 'h', 'e', ' s', 'w', 'a', 'n']);
+  expect(found.pairs.map(({ source }) => source)).toEqual([0, 3, 4, 5]);
+  const { tokenizer } = (await models.open('writer')).text;
+  const tokens = tokenSpans(tokenizer, found.text);
+  expect(found.source.map(({ id, start, end, text }) => ({ id, text, start, end }))).toEqual(tokens);
+});
+
+test('a model beside itself pairs every token and keeps what it has words for', async () => {
+  const found = await view('pivot', 'pivot');
+  expect(found.chosen).toBe('pivot');
+  found.pairs.forEach(({ source, reason, mass }, index) => {
+    const top = found.pivot[index]?.top ?? [];
+    // The model's head is wider than its vocabulary.
+    const known = top.filter(({ text }) => !/^<\d+>$/.test(text));
+    const share = (entries: typeof top) => entries.reduce((sum, { probability }) => sum + probability, 0);
+    expect(source).toBe(index);
+    expect(mass).toBeCloseTo(share(known) / share(top), 5);
+    expect(reason).toBe(mass >= 0.5 ? 'paired' : 'low-mass');
+    const projected = reason === 'paired' ? known : [];
+    expect(found.projected[index]).toEqual(projected.map(({ text, probability }) => ({ text, probability })));
+  });
+});
+
+test('without an answer there is nothing to show', async () => {
+  const found = await view('pivot', 'reader', messages.slice(0, 1));
+  expect(found).toMatchObject({ text: '', pivot: [], source: [], pairs: [], projected: [], chosen: 'pivot' });
+});
