@@ -64,8 +64,6 @@ async function fuse(
   sources: readonly OpenModel[],
   loadedPivot: LoadedModel,
 ): Promise<FusionResult> {
-  const evaluated: EvaluatedModel[] = [];
-  const evaluate = (one: EvaluatedModel) => evaluated.push(one);
   const options = { topK: recipe.represent.topK, maxTokens: recipe.train.maxTokens };
   const rows = (model: OpenModel, load: () => Promise<LoadedModel>) =>
     represent(context, model, load, data.train, options, model.name);
@@ -106,9 +104,13 @@ async function fuse(
     lessons,
   });
   const { merge, models } = await mergedModels(context, recipe, { pivot, loadedPivot, sources, ...trained });
-  for (const one of models) evaluate(one);
-  scores.push(...(await evaluateModels(context, recipe, data.suites, evaluated)));
-  await merge.setMethod(recipeMethod(recipe));
+  try {
+    scores.push(...(await evaluateModels(context, recipe, data.suites, models)));
+    await merge.setMethod(recipeMethod(recipe));
+  } catch (error) {
+    merge.dispose();
+    throw error;
+  }
   const report: Report = {
     recipe,
     suites: reportSuites(recipe, data.suites, scores),
