@@ -49,7 +49,7 @@ test('one press runs the sample, through to a report that hides nothing', async 
   expect(useLayout.getState().stage).toBe('fuse');
   await eventually(() => expect(text()).toMatch(/Fused is better than SFT-only in \d of 6 suites/));
   for (const suite of useRun.getState().report?.suites ?? []) expect(text()).toContain(suite.suite);
-  expect(document.querySelectorAll('tbody tr')).toHaveLength(9);
+  expect(document.querySelectorAll('tbody tr')).toHaveLength(11);
   expect(byRole('button', /Run again/)).toBeTruthy();
   editRecipe('fuse.lambda', 0.8);
   await settle();

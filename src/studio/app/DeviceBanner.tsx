@@ -1,6 +1,7 @@
 import { Button } from '@mantine/core';
 import { useState } from 'react';
 import { openDevice, useDevice } from '../state/device.ts';
+import { refreshLive } from '../state/merge.ts';
 import { startRun, useRun } from '../state/run.ts';
 import { Icon } from '../views/Icon.tsx';
 import { adviceFor, surroundings } from './advice.ts';
@@ -50,10 +51,12 @@ function Unsupported({ fault }: { readonly fault: Parameters<typeof adviceFor>[0
 }
 
 function Lost({ reason }: { readonly reason: string }) {
-  const interrupted = useRun((state) => state.recipe !== undefined && state.status !== 'done');
+  const interrupted = useRun((state) => state.status === 'failed' && state.fault?.code === 'device-lost');
   const reopen = async () => {
     await openDevice();
-    if (interrupted && useDevice.getState().device.kind === 'ready') await startRun();
+    if (useDevice.getState().device.kind !== 'ready') return;
+    refreshLive();
+    if (interrupted) await startRun();
   };
   return (
     <section className={classes.banner} data-kind="lost" role="alert">

@@ -3,9 +3,10 @@ import { setBaseline, setSheet, toggleInspector, useLayout } from '../state/layo
 import { useProject } from '../state/project.ts';
 import { useRun } from '../state/run.ts';
 import { Icon } from '../views/Icon.tsx';
+import { baselineKey, rowKey } from '../views/reportTable.ts';
 import classes from './Header.module.css';
 import { HelpButton } from './HelpButton.tsx';
-import { useIdentity } from './useIdentity.ts';
+import { useReportIdentity } from './useReportIdentity.ts';
 
 export function Header() {
   const name = useProject((state) => state.recipe?.name);
@@ -40,20 +41,17 @@ function Mark() {
 function BaselineSelect() {
   const baseline = useLayout((state) => state.baseline);
   const report = useRun((state) => state.report);
-  const identify = useIdentity();
-  const rows = report?.suites[0]?.rows;
-  if (!rows) return null;
-  const data = rows.map((row) => {
-    const key = row.role === 'target' ? `target:${row.model}` : row.role === 'source' ? row.model : row.role;
-    return { value: key, label: identify(key).label };
-  });
+  const identify = useReportIdentity();
+  if (!report) return null;
+  const keys = new Map(report.suites.flatMap(({ rows }) => rows.map((row) => [rowKey(row), row])));
+  const data = [...keys].map(([value, row]) => ({ value, label: identify(row).label }));
   return (
     <div className={classes.baseline}>
       <label htmlFor="baseline">Baseline</label>
       <Select
         id="baseline"
         data={data}
-        value={data.some((entry) => entry.value === baseline) ? baseline : null}
+        value={baselineKey(report.suites, baseline) ?? null}
         placeholder="none"
         onChange={(value) => value && setBaseline(value)}
         w={150}

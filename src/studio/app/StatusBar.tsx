@@ -6,7 +6,8 @@ import { isActive, pauseRun, resumeRun, stopRun, useRun } from '../state/run.ts'
 import { formatBytes, formatSeconds } from '../views/format.ts';
 import { Icon } from '../views/Icon.tsx';
 import classes from './StatusBar.module.css';
-import { stageWords } from './stageWords.ts';
+import { stageWords, taskLabel } from './stageWords.ts';
+import { useIdentity } from './useIdentity.ts';
 
 const memoryEveryMs = 5000;
 
@@ -67,11 +68,12 @@ function Memory() {
 }
 
 function Job() {
+  const identify = useIdentity('ran');
   const status = useRun((state) => state.status);
   const task = useRun((state) => state.tasks.findLast((entry) => entry.state === 'running'));
   if (!isActive(status)) return <span className={classes.idle} />;
   const share = task && task.total > 0 ? task.done / task.total : undefined;
-  const words = task ? `${stageWords[task.stage].doing} ${task.label}` : 'Starting';
+  const words = task ? `${stageWords[task.stage].doing} ${taskLabel(task.label, identify)}` : 'Starting';
   return (
     <span className={classes.job}>
       <button type="button" className={classes.jobName} onClick={() => showStage('fuse')}>

@@ -63,26 +63,31 @@ describe('settings', () => {
 });
 
 describe('progress', () => {
-  test('before, during and after a stage', () => {
-    expect(stageProgress('align', [], 3, false)).toMatchObject({ state: 'waiting', share: 0, expected: 3 });
-    const tasks = [
-      task('represent', 'p', 'done', 5, 5),
-      task('represent', 'a', 'done', 5, 5),
-      task('represent', 'b', 'running', 2, 4),
-    ];
-    expect(stageProgress('represent', tasks, 3, false)).toMatchObject({
-      state: 'running',
-      share: 2.5 / 4,
-      finished: 2,
+  const tasks = [
+    task('represent', 'p', 'done', 5, 5),
+    task('evaluate', 'p', 'done', 3, 3),
+    task('represent', 'a', 'running', 2, 4),
+  ];
+
+  test('stages take turns: what is done counts, what comes later waits', () => {
+    expect(stageProgress('align', tasks, 3, false)).toMatchObject({
+      state: 'waiting',
+      share: 0,
+      expected: 3,
     });
-    const moved = [...tasks.slice(0, 2), task('align', 'a', 'running', 0, 4)];
-    expect(stageProgress('represent', moved, 3, false)).toMatchObject({ state: 'done', share: 1 });
+    expect(stageProgress('represent', tasks, 3, false)).toMatchObject({ state: 'running', share: 1.5 / 4 });
+    expect(stageProgress('evaluate', tasks, 3, false)).toMatchObject({
+      state: 'partial',
+      finished: 1,
+      expected: 11,
+    });
   });
 
-  test('between two tasks a stage still runs; stopped and finished runs say so', () => {
-    const between = [task('evaluate', 'animals', 'done', 4, 4)];
-    expect(stageProgress('evaluate', between, 3, false)).toMatchObject({ state: 'running' });
-    expect(stageProgress('evaluate', between, 3, true)).toMatchObject({ state: 'done', share: 1 });
+  test('a stage is done with its last task, or with the run', () => {
+    const all = ['p', 'a', 'b', 'c'].map((name) => task('represent', name, 'done', 4, 4));
+    expect(stageProgress('represent', all, 3, false)).toMatchObject({ state: 'done', share: 1 });
+    const fewer = [task('evaluate', 'p', 'done', 4, 4)];
+    expect(stageProgress('evaluate', fewer, 3, true)).toMatchObject({ state: 'done', share: 1, expected: 1 });
     expect(stageProgress('distil', [task('distil', 'sft', 'stopped', 3, 10)], 3, false).state).toBe(
       'stopped',
     );

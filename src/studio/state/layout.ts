@@ -17,7 +17,7 @@ interface LayoutStore {
   /** On narrow windows the inspector is a sheet, and this says whether it is up. */
   readonly sheetOpen: boolean;
   readonly focus: Focus | undefined;
-  /** The pinned model that other numbers are compared with: `pivot`, `sft`, `merged`, a source, `target:NAME`. */
+  /** The pinned model that other numbers are compared with: a row's key in the report, or a role for its first row. */
   readonly baseline: string;
 }
 

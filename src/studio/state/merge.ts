@@ -1,5 +1,6 @@
 import { create } from 'zustand';
 import type { MergeView, Message, NextToken } from '../../pipeline/protocol.ts';
+import type { Recipe } from '../../pipeline/recipe.ts';
 import { engine } from './client.ts';
 import { type Fault, toFault } from './fault.ts';
 import { createLatest } from './latest.ts';
@@ -13,6 +14,8 @@ interface Probe {
 
 interface MergeStore {
   readonly view: MergeView | undefined;
+  /** What the fused model was made by; the project's recipe may have moved on. */
+  readonly recipe: Recipe | undefined;
   readonly loading: boolean;
   readonly fault: Fault | undefined;
   /** One a cell of the view, as the person has set them. */
@@ -37,6 +40,7 @@ interface MergeStore {
 
 const initial: MergeStore = {
   view: undefined,
+  recipe: undefined,
   loading: false,
   fault: undefined,
   weights: [],
@@ -121,42 +125,44 @@ const nextLatest = createLatest(
   liveFailed,
 );
 
-function refreshLive(): void {
+/** Asks the live model again, for one after another device took it over. */
+export function refreshLive(): void {
+  if (!useMerge.getState().view) return;
   useMerge.setState({ probing: true, predicting: true });
   nextLatest.request();
   probeLatest.request();
 }
 
-/** Reads the merge of the last finished run. */
-export async function loadMerge(): Promise<void> {
+/** Reads the merge of the last finished run. @param recipe what that run was started with; kept when left out */
+export async function loadMerge(recipe = useMerge.getState().recipe): Promise<void> {
   useMerge.setState({ loading: true, fault: undefined });
   byHand.clear();
   try {
-    takeView(await engine().mergeView());
+    takeView(await engine().mergeView(), recipe);
   } catch (error) {
     useMerge.setState({ loading: false, fault: toFault(error) });
   }
 }
 
-function takeView(view: MergeView): void {
+function takeView(view: MergeView, recipe: Recipe | undefined): void {
   probeLatest.cancel();
   nextLatest.cancel();
   const weights = view.cells.map((cell) => cell.weight);
   sent = weights;
-  useMerge.setState(({ prompt }) => ({ ...initial, view, weights, prompt }));
+  useMerge.setState(({ prompt }) => ({ ...initial, view, recipe, weights, prompt }));
   refreshLive();
 }
 
 /** Lets a method compute every weight anew. What was set by hand under the one before comes back with that method. */
 export async function setMethod(method: 'sce' | 'linear'): Promise<void> {
-  const { view, weights } = useMerge.getState();
+  const { view, weights, recipe } = useMerge.getState();
   if (!view || view.method === method) return;
   if (overridden(view, weights).length > 0) byHand.set(view.method, weights);
   else byHand.delete(view.method);
   useMerge.setState({ loading: true });
   try {
     const next = await engine().setMethod(method);
-    takeView(next);
+    takeView(next, recipe);
     const kept = byHand.get(method);
     if (kept && kept.length === next.cells.length) changeWeights(kept);
   } catch (error) {

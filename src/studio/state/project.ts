@@ -60,7 +60,10 @@ export function assign(name: string, part: 'pivot' | 'source' | 'off'): void {
   useProject.setState(({ recipe }) => {
     if (!recipe) return {};
     const { pivot, sources } = assigned(recipe.pivot, recipe.sources, name, part);
-    return { recipe: { ...recipe, pivot, sources: [...sources] } };
+    const { weights, ...merge } = recipe.merge;
+    // One weight a source, in their order: they mean nothing for other sources.
+    const fits = weights === undefined || sources === recipe.sources;
+    return { recipe: { ...recipe, pivot, sources: [...sources], merge: fits ? recipe.merge : merge } };
   });
 }
 

@@ -3,7 +3,7 @@ import type { AlignmentSummary, Report, RunEvent, StageName } from '../../pipeli
 import type { Recipe } from '../../pipeline/recipe.ts';
 import { engine } from './client.ts';
 import { refreshMemory } from './device.ts';
-import type { Fault } from './fault.ts';
+import { type Fault, toFault } from './fault.ts';
 import { addLoss, resetLosses } from './losses.ts';
 import { loadMerge } from './merge.ts';
 import { notifyFault } from './notices.ts';
@@ -93,7 +93,9 @@ export async function startRun(): Promise<void> {
     }));
   } catch (error) {
     if (mine !== generation) return;
-    const fault = notifyFault('The fusion stopped', error);
+    const fault = toFault(error);
+    // The page's banner speaks about a lost device.
+    if (fault.code !== 'device-lost') notifyFault('The fusion stopped', error);
     useRun.setState(({ tasks }) => ({
       status: fault.code === 'cancelled' ? 'stopped' : 'failed',
       fault,
@@ -165,7 +167,7 @@ export function takeEvent(event: RunEvent): void {
       return;
     case 'merged':
       useRun.setState({ merged: true });
-      loadMerge();
+      loadMerge(useRun.getState().recipe);
       return;
     case 'report':
       useRun.setState({ report: event.report });

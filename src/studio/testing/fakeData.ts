@@ -233,7 +233,13 @@ export function fakeSummary(source: string): AlignmentSummary {
     source,
     coverage: paired / 2600,
     reasons: { paired, 'inside-source-token': inside, 'low-mass': low, 'not-scored': 56, 'past-end': 0 },
-    mapping: { same: 0.71, prefix: 0.17 + 0.05 * share(source), retokenised: 0.04, dropped: 0.03 },
+    mapping: {
+      role: 0.04,
+      exact: 0.68,
+      'first-piece': 0.17 + 0.05 * share(source),
+      unmapped: 0.02,
+      outside: 0.05,
+    },
     won: Math.round(20 + 10 * share(source, 'won')),
     conversations: 56,
     tokensPerByte: { pivot: 0.41, source: 0.24 + 0.1 * share(source, 'tpb') },
@@ -264,26 +270,34 @@ export function fakeMerge(method: 'sce' | 'linear', sources: readonly string[]):
   return { method, sources, layers: fakeLayers, matrices, cells, conflicts };
 }
 
+/** Rows as the pipeline names them: two controls and both merges, differences paired with the first control. */
 export function fakeRows(suite: string, recipe: Recipe): readonly ReportRow[] {
-  const row = (model: string, role: ReportRow['role'], nllPerByte: number, accuracy: number): ReportRow => {
-    const half = 0.012 + 0.01 * share(suite, model, 'half');
-    return { model, role, nllPerByte, low: nllPerByte - half, high: nllPerByte + half, accuracy };
-  };
   const jitter = (model: string) => 0.02 * share(suite, model, 'nll');
-  const merged = suite === 'words' ? 0.268 : 0.205;
+  const control = 0.251 + jitter('sft');
+  const row = (model: string, role: ReportRow['role'], value: number, accuracy: number): ReportRow => {
+    const nllPerByte = value + jitter(model);
+    const half = 0.012 + 0.01 * share(suite, model, 'half');
+    const gap = nllPerByte - control;
+    const difference = { value: gap, low: gap - half / 2, high: gap + half / 2 };
+    const plain = { model, role, nllPerByte, low: nllPerByte - half, high: nllPerByte + half, accuracy };
+    return role === 'sft' && model === 'SFT-only'
+      ? { ...plain, nllPerByte: control }
+      : { ...plain, difference };
+  };
+  const knows = (source: string) => expertise[source]?.includes(suite) === true;
+  const merged = suite === 'words' ? 0.272 : 0.205;
   return [
-    row(recipe.pivot, 'pivot', 0.47 + jitter('pivot'), 0.34),
+    row(recipe.pivot, 'pivot', 0.47, 0.34),
     ...recipe.sources.map((source) =>
-      expertise[source]?.includes(suite)
-        ? row(source, 'source', 0.16 + jitter(source), 0.95)
-        : row(source, 'source', 0.62 + jitter(source), 0.1),
+      row(source, 'source', knows(source) ? 0.16 : 0.62, knows(source) ? 0.95 : 0.1),
     ),
-    row('sft', 'sft', 0.251 + jitter('sft'), 0.63),
-    ...recipe.sources.map((source) => {
-      const known = expertise[source]?.includes(suite);
-      return row(source, 'target', (known ? 0.19 : 0.25) + jitter(`t${source}`), known ? 0.83 : 0.6);
-    }),
-    row('merged', 'merged', merged + jitter('merged'), suite === 'words' ? 0.6 : 0.81),
+    row('SFT-only', 'sft', 0.251, 0.63),
+    row('SFT-only, scaled to the merged norm', 'sft', 0.262, 0.6),
+    ...recipe.sources.map((source) =>
+      row(`target of ${source}`, 'target', knows(source) ? 0.19 : 0.25, knows(source) ? 0.83 : 0.6),
+    ),
+    row(`merged (${recipe.merge.method})`, 'merged', merged, suite === 'words' ? 0.6 : 0.81),
+    row(`merged (${recipe.merge.method === 'sce' ? 'linear' : 'sce'})`, 'merged', merged + 0.01, 0.75),
   ];
 }
 

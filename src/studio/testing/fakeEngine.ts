@@ -224,7 +224,8 @@ async function fakeRun(
   scenario: Scenario,
 ): Promise<'done' | 'stopped'> {
   const { stepMs } = scenario;
-  const work = async (stage: 'represent' | 'align' | 'merge' | 'evaluate', label: string, total: number) => {
+  const work = async (stage: 'represent' | 'align' | 'merge' | 'evaluate', label: string, count: number) => {
+    const total = stepMs === 0 ? 3 : count;
     onEvent({ kind: 'stage', stage, label, cached: false });
     for (let done = 1; done <= total; done++) {
       if (!(await control.pass(onEvent))) return false;
@@ -233,12 +234,13 @@ async function fakeRun(
     }
     return true;
   };
+  // As in the pipeline, stages take turns: a model is read and evaluated while it is loaded.
   for (const model of [recipe.pivot, ...recipe.sources]) {
     if (!(await work('represent', model, 56))) return 'stopped';
-  }
-  for (const source of recipe.sources) {
-    if (!(await work('align', source, 56))) return 'stopped';
-    onEvent({ kind: 'alignment', summary: fakeSummary(source) });
+    if (!(await work('evaluate', model, 12))) return 'stopped';
+    if (model === recipe.pivot) continue;
+    if (!(await work('align', model, 56))) return 'stopped';
+    onEvent({ kind: 'alignment', summary: fakeSummary(model) });
   }
   const total =
     recipe.train.steps ?? Math.round((fakeTrain.length * recipe.train.epochs) / recipe.train.batch);
@@ -271,8 +273,11 @@ async function fakeRun(
     }
   }
   if (!(await work('merge', recipe.merge.method, 6))) return 'stopped';
+  for (const { model, role } of fakeRows('animals', recipe)) {
+    if (role === 'pivot' || role === 'source') continue;
+    if (!(await work('evaluate', model, 12))) return 'stopped';
+  }
   onEvent({ kind: 'merged' });
-  for (const domain of domains) if (!(await work('evaluate', domain, 12))) return 'stopped';
   onEvent({ kind: 'report', report: fakeReport(recipe) });
   onEvent({ kind: 'done' });
   return 'done';

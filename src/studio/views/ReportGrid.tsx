@@ -2,7 +2,7 @@ import type { Identity } from '../state/identity.ts';
 import { formatShare, formatSigned } from './format.ts';
 import { ModelBadge } from './ModelBadge.tsx';
 import classes from './ReportGrid.module.css';
-import type { ReportCell, ReportTable } from './reportTable.ts';
+import type { ReportCell, ReportLine, ReportTable } from './reportTable.ts';
 
 /** Every model in every suite: the number, its interval on one scale, and the difference to the baseline. */
 export function ReportGrid({
@@ -13,8 +13,9 @@ export function ReportGrid({
 }: {
   readonly table: ReportTable;
   readonly metric: 'nll' | 'accuracy';
-  readonly baseline: string;
-  readonly identify: (key: string) => Identity;
+  /** A row's key. */
+  readonly baseline: string | undefined;
+  readonly identify: (line: ReportLine) => Identity;
 }) {
   const { suites, lines, low, high } = table;
   return (
@@ -32,27 +33,29 @@ export function ReportGrid({
           </tr>
         </thead>
         <tbody>
-          {lines.map(({ key, role, cells }) => (
-            <tr key={key} data-role={role} data-baseline={key === baseline || undefined}>
-              <th scope="row">
-                <span className={classes.model}>
-                  <ModelBadge identity={identify(key)} named />
-                  {key === baseline ? <span className={classes.pin}>baseline</span> : null}
-                </span>
-              </th>
-              {cells.map((cell, index) => (
-                <td key={suites[index]} className="num">
-                  {cell === undefined ? (
-                    <span className="quiet">–</span>
-                  ) : metric === 'nll' ? (
-                    <NllCell cell={cell} low={low} high={high} tone={identify(key).tone} />
-                  ) : (
-                    <AccuracyCell cell={cell} tone={identify(key).tone} />
-                  )}
-                </td>
-              ))}
-            </tr>
-          ))}
+          {lines
+            .map((line) => ({ ...line, identity: identify(line) }))
+            .map(({ key, role, cells, identity }) => (
+              <tr key={key} data-role={role} data-baseline={key === baseline || undefined}>
+                <th scope="row">
+                  <span className={classes.model}>
+                    <ModelBadge identity={identity} named />
+                    {key === baseline ? <span className={classes.pin}>baseline</span> : null}
+                  </span>
+                </th>
+                {cells.map((cell, index) => (
+                  <td key={suites[index]} className="num">
+                    {cell === undefined ? (
+                      <span className="quiet">–</span>
+                    ) : metric === 'nll' ? (
+                      <NllCell cell={cell} low={low} high={high} tone={identity.tone} />
+                    ) : (
+                      <AccuracyCell cell={cell} tone={identity.tone} />
+                    )}
+                  </td>
+                ))}
+              </tr>
+            ))}
         </tbody>
       </table>
     </section>
@@ -63,7 +66,7 @@ const changeMarks = { better: '▼', worse: '▲', within: '' } as const;
 const changeWords = {
   better: 'better than the baseline',
   worse: 'worse than the baseline',
-  within: 'the intervals overlap',
+  within: 'cannot be told from the baseline',
 } as const;
 
 function NllCell({

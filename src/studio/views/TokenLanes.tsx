@@ -9,12 +9,10 @@ import classes from './TokenLanes.module.css';
 import {
   acrossFrom,
   type Chip,
-  fitRows,
+  fitLanes,
   type Lane,
   type LaneLink,
   type LaneRow,
-  laneUnits,
-  layoutLanes,
   linksOf,
 } from './tokenLanes.ts';
 
@@ -51,9 +49,10 @@ export function TokenLanes({
   const { ref, width } = useElementSize();
   const root = useRef<HTMLDivElement>(null);
   const [hovered, setHovered] = useState<TokenPlace>();
-  const units = useMemo(() => laneUnits(view), [view]);
-  const { unit, capacity } = fitRows(units, width);
-  const rows = useMemo(() => (width > 0 ? layoutLanes(view, capacity) : []), [view, width, capacity]);
+  const { unit, rows } = useMemo(
+    () => (width > 0 ? fitLanes(view, width) : { unit: 1, rows: [] }),
+    [view, width],
+  );
   const links = useMemo(() => linksOf(view), [view]);
   const current = chosen ?? { lane: 'pivot' as const, index: 0 };
   const lit = groupOf(hovered ?? chosen, links);

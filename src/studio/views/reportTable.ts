@@ -3,11 +3,29 @@ import type { Report, ReportRow } from '../../pipeline/protocol.ts';
 
 const order: readonly ReportRow['role'][] = ['pivot', 'source', 'sft', 'target', 'merged'];
 
-/** What the studio calls a row: `pivot`, `sft`, `merged`, a source's name, `target:NAME`. */
+/** A row's name, unique within a suite: models can share a role (two controls, two merges). */
 export function rowKey(row: Pick<ReportRow, 'model' | 'role'>): string {
-  if (row.role === 'source') return row.model;
-  if (row.role === 'target') return row.model.startsWith('target:') ? row.model : `target:${row.model}`;
-  return row.role;
+  return `${row.role} ${row.model}`;
+}
+
+/** The name by which `identityOf` knows a row's model. */
+export function rowModel(
+  { model, role }: Pick<ReportRow, 'model' | 'role'>,
+  sources: readonly string[],
+): string {
+  if (role === 'source') return model;
+  if (role !== 'target') return role;
+  const source = sources.find(
+    (name) => model === name || model.endsWith(` ${name}`) || model.endsWith(`:${name}`),
+  );
+  return `target:${source ?? model}`;
+}
+
+/** The row that a pinned baseline means: by its key, or the first of a role. */
+export function baselineKey(suites: Report['suites'], pinned: string): string | undefined {
+  const rows = suites.flatMap((suite) => suite.rows);
+  const row = rows.find((other) => rowKey(other) === pinned) ?? rows.find((other) => other.role === pinned);
+  return row ? rowKey(row) : undefined;
 }
 
 export type Change = 'better' | 'worse' | 'within';
@@ -16,13 +34,14 @@ export interface ReportCell {
   readonly row: ReportRow;
   /** To the baseline's value in nats per byte; absent for the baseline itself and without one. */
   readonly difference?: number;
-  /** Better or worse only where the two intervals do not meet. */
+  /** Against SFT-only by the paired interval of the report; against others only where the two intervals do not meet. */
   readonly change?: Change;
 }
 
 export interface ReportLine {
   readonly key: string;
   readonly role: ReportRow['role'];
+  readonly model: string;
   /** One a suite, in the suites' order; a suite may lack a model. */
   readonly cells: readonly (ReportCell | undefined)[];
 }
@@ -36,23 +55,22 @@ export interface ReportTable {
   readonly hasAccuracy: boolean;
 }
 
-export function reportTable(suites: Report['suites'], baseline: string): ReportTable {
-  const keys = new Map<string, ReportRow['role']>();
+/** @param baseline a row's key, as `baselineKey` gives it */
+export function reportTable(suites: Report['suites'], baseline: string | undefined): ReportTable {
+  const lines = new Map<string, ReportRow>();
   for (const role of order) {
-    for (const { rows } of suites) for (const row of rows) if (row.role === role) keys.set(rowKey(row), role);
+    for (const { rows } of suites) for (const row of rows) if (row.role === role) lines.set(rowKey(row), row);
   }
   const all = suites.flatMap(({ rows }) => rows);
   return {
     suites: suites.map(({ suite }) => suite),
-    lines: [...keys].map(([key, role]) => ({
+    lines: [...lines].map(([key, { role, model }]) => ({
       key,
       role,
+      model,
       cells: suites.map(({ rows }) => {
         const row = rows.find((other) => rowKey(other) === key);
-        const base = rows.find((other) => rowKey(other) === baseline);
-        if (!row) return undefined;
-        if (!base || base === row) return { row };
-        return { row, difference: row.nllPerByte - base.nllPerByte, change: changeOf(row, base) };
+        return row && cellOf(row, rows, baseline);
       }),
     })),
     low: Math.min(...all.map((row) => row.low)),
@@ -61,33 +79,52 @@ export function reportTable(suites: Report['suites'], baseline: string): ReportT
   };
 }
 
-type Interval = Pick<ReportRow, 'low' | 'high'>;
+function cellOf(row: ReportRow, rows: readonly ReportRow[], baseline: string | undefined): ReportCell {
+  const base = rows.find((other) => rowKey(other) === baseline);
+  if (!base || base === row) return { row };
+  return { row, difference: row.nllPerByte - base.nllPerByte, change: changeOf(row, base, controlOf(rows)) };
+}
 
-function changeOf(row: Interval, base: Interval): Change {
+/** SFT-only: the control that the report's paired differences are to. */
+const controlOf = (rows: readonly ReportRow[]) => rows.find((row) => row.role === 'sft');
+
+function changeOf(row: ReportRow, base: ReportRow, control: ReportRow | undefined): Change {
+  if (base === control && row.difference) {
+    if (row.difference.high < 0) return 'better';
+    return row.difference.low > 0 ? 'worse' : 'within';
+  }
   if (row.high < base.low) return 'better';
   return row.low > base.high ? 'worse' : 'within';
 }
 
 export interface Verdict {
+  /** Suites by what the fused model is there beside SFT-only. */
   readonly better: readonly string[];
   readonly worse: readonly string[];
   readonly within: readonly string[];
+  /** Suites in which another control (SFT-only at the fused model's norm) has the lower value. */
+  readonly behindControl: readonly string[];
 }
 
-/** The merged model against SFT-only, suite by suite; undefined where a report lacks one of them. */
+/** The recipe's merged model against SFT-only, suite by suite; undefined where a report lacks one of them. */
 export function verdictOf(suites: Report['suites']): Verdict | undefined {
-  const verdict = { better: [] as string[], worse: [] as string[], within: [] as string[] };
+  const changes = { better: [] as string[], worse: [] as string[], within: [] as string[] };
+  const behindControl: string[] = [];
   for (const { suite, rows } of suites) {
     const merged = rows.find((row) => row.role === 'merged');
-    const sft = rows.find((row) => row.role === 'sft');
-    if (merged && sft) verdict[changeOf(merged, sft)].push(suite);
+    const sft = controlOf(rows);
+    if (!merged || !sft) continue;
+    changes[changeOf(merged, sft, sft)].push(suite);
+    const others = rows.filter((row) => row.role === 'sft' && row !== sft);
+    if (others.some((row) => row.nllPerByte < merged.nllPerByte)) behindControl.push(suite);
   }
-  const { better, worse, within } = verdict;
-  return better.length + worse.length + within.length > 0 ? verdict : undefined;
+  const { better, worse, within } = changes;
+  if (better.length + worse.length + within.length === 0) return undefined;
+  return { ...changes, behindControl };
 }
 
-/** The verdict in one sentence that names what was lost. */
-export function verdictSentence({ better, worse, within }: Verdict): string {
+/** The verdict in words that name every suite where something was lost. */
+export function verdictSentence({ better, worse, within, behindControl }: Verdict): string {
   const total = better.length + worse.length + within.length;
   const suites = total === 1 ? 'suite' : 'suites';
   const head =
@@ -96,6 +133,10 @@ export function verdictSentence({ better, worse, within }: Verdict): string {
       : `Fused is better than SFT-only in ${better.length} of ${total} ${suites}`;
   const parts = [head];
   if (worse.length > 0) parts.push(`worse in ${worse.join(', ')}`);
-  if (within.length > 0) parts.push(`within the intervals in ${within.join(', ')}`);
-  return `${parts.join('; ')}.`;
+  if (within.length > 0) parts.push(`not to be told apart in ${within.join(', ')}`);
+  const control =
+    behindControl.length > 0
+      ? ` SFT-only at the same norm is ahead of it in ${behindControl.join(', ')}.`
+      : '';
+  return `${parts.join('; ')}.${control}`;
 }

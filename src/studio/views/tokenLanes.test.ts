@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { LaneToken, MatchReason } from '../../pipeline/protocol.ts';
 import { fakeAlignment } from '../testing/fakeData.ts';
-import { acrossFrom, fitRows, laneUnits, layoutLanes, linksOf } from './tokenLanes.ts';
+import { acrossFrom, fitLanes, laneUnits, layoutLanes, linksOf } from './tokenLanes.ts';
 
 /** Tokens that end at the given byte offsets. */
 function lane(...ends: number[]): LaneToken[] {
@@ -132,10 +132,17 @@ test('up and down go to the token that covers the same place', () => {
 });
 
 test('rows are as few as fit, and about as long as each other', () => {
-  expect(fitRows(20, 800)).toEqual({ unit: 36, capacity: 20 });
-  expect(fitRows(80, 800)).toEqual({ unit: 10, capacity: 80 });
-  const { unit, capacity } = fitRows(170, 800);
-  expect(capacity).toBeGreaterThanOrEqual(57);
-  expect(capacity * unit).toBeCloseTo(800, 6);
+  const text = 'The otter sleeps beside the river and dreams of trout. '.repeat(3);
+  const view = fakeAlignment('pivot-1m', 'fauna-3m', {
+    id: 'x',
+    messages: [{ role: 'assistant', content: text }],
+  });
+  expect(fitLanes(small, 800)).toMatchObject({ unit: 36, rows: [{ width: 7 }] });
+  const { unit, rows } = fitLanes(view, 800);
+  expect(rows.length).toBeLessThanOrEqual(3);
   expect(unit).toBeGreaterThanOrEqual(9);
+  for (const row of rows) {
+    expect(row.width * unit).toBeLessThanOrEqual(800.001);
+    expect(row.width).toBeGreaterThan(25);
+  }
 });

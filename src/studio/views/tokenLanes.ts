@@ -57,14 +57,27 @@ export interface LaneLink {
 const narrowestUnit = 9;
 const widestUnit = 36;
 
+/** A row ends at a common boundary, which may lie a little before its room is used up. */
+const slackUnits = 8;
+
+export interface FittedLanes {
+  /** Pixels of a byte. */
+  readonly unit: number;
+  readonly rows: readonly LaneRow[];
+}
+
 /** As few rows as the width allows, all about as long, with chips as wide as that leaves room for. */
-export function fitRows(units: number, width: number): { readonly unit: number; readonly capacity: number } {
+export function fitLanes(view: Laned, width: number): FittedLanes {
+  const units = laneUnits(view);
   const most = Math.max(1, Math.floor(width / narrowestUnit));
-  if (units <= most) return { unit: Math.min(widestUnit, width / units), capacity: units };
-  const rows = Math.ceil(units / most);
-  // Rows end at common boundaries, a little early: without some slack there would be one row more.
-  const capacity = Math.min(most, Math.ceil(units / rows) + 8);
-  return { unit: width / capacity, capacity };
+  if (units <= most) return { unit: Math.min(widestUnit, width / units), rows: layoutLanes(view, units) };
+  const least = Math.ceil(units / most);
+  // Where the boundaries are unlucky, one row more than the least is needed; spread over it, none is left nearly empty.
+  for (let count = least; ; count++) {
+    const capacity = Math.min(most, Math.ceil(units / count) + slackUnits);
+    const rows = layoutLanes(view, capacity);
+    if (rows.length <= count || count >= least + 2) return { unit: width / capacity, rows };
+  }
 }
 
 type Laned = Pick<AlignmentView, 'pivot' | 'source' | 'pairs'>;

@@ -41,7 +41,7 @@ export function AlignStage() {
     return <PanelState condition={{ kind: 'loading', title: 'Reading the models…' }} />;
   }
   const all: readonly Conversation[] = [...train, ...heldout];
-  const position = all.findIndex((other) => other.id === text?.id);
+  const position = text ? all.indexOf(text) : -1;
   const choose = (next: Conversation | undefined) => {
     if (!next) return;
     setFocus(undefined);
@@ -83,12 +83,12 @@ export function AlignStage() {
             maxDropdownHeight={360}
             nothingFoundMessage="No conversation has these words"
             data={[
-              { group: 'To learn from', items: options(train) },
-              { group: 'Held out', items: options(heldout) },
+              { group: 'To learn from', items: options(train, 0) },
+              { group: 'Held out', items: options(heldout, train.length) },
             ]}
-            value={position >= 0 ? (text?.id ?? null) : null}
+            value={position >= 0 ? `${position}` : null}
             placeholder={text ? conversationTitle(text) : 'Conversation'}
-            onChange={(id) => choose(all.find((other) => other.id === id))}
+            onChange={(place) => choose(all[Number(place)])}
           />
           <ActionIcon
             variant="default"
@@ -170,9 +170,10 @@ function conditionOf(
   return { kind: 'ready' };
 }
 
-function options(conversations: readonly Conversation[]) {
-  return conversations.map((conversation) => ({
-    value: conversation.id,
+/** By place, since ids are only unique within a file. */
+function options(conversations: readonly Conversation[], first: number) {
+  return conversations.map((conversation, index) => ({
+    value: `${first + index}`,
     label: `${conversationTitle(conversation).slice(0, 90)}${conversation.domain ? ` · ${conversation.domain}` : ''}`,
   }));
 }

@@ -21,7 +21,24 @@ const reasonFills: Readonly<Record<MatchReason, string>> = {
   'past-end': 'var(--line)',
 };
 
-const mappingFills = ['var(--seq-4)', 'var(--seq-3)', 'var(--seq-2)', 'var(--seq-1)', 'var(--line-strong)'];
+const mappingFills = ['var(--seq-4)', 'var(--seq-3)', 'var(--seq-2)', 'var(--seq-1)'];
+
+/** The rules of the vocabulary map, in words; the last two are mass that reaches no token of the pivot. */
+const mappingWords: Readonly<Record<string, string>> = {
+  'same-vocabulary': 'Same vocabulary',
+  role: 'Same role, such as an end of turn',
+  exact: 'Same text',
+  count: 'Most often aligned',
+  'first-piece': 'First piece of it',
+  'longest-prefix': 'Longest beginning of it',
+  'one-edit': 'One edit away',
+  unmapped: 'No token for it',
+  outside: 'Not among the kept',
+};
+const lostFills: Readonly<Record<string, string>> = {
+  unmapped: 'repeating-linear-gradient(135deg, var(--bad) 0 1.5px, var(--bad-fill) 1.5px 4px)',
+  outside: 'var(--line-strong)',
+};
 
 /** How much of the source reaches the pivot: in this conversation, or after a run in all of them. */
 export function CoverageStrip({ source }: { readonly source: string }) {
@@ -76,9 +93,9 @@ function Whole({ summary, pivot, source }: Models & { readonly summary: Alignmen
       <StackedBar
         label="How the rows’ mass reached the pivot’s tokens"
         parts={Object.entries(mapping).map(([name, share], index) => ({
-          name,
+          name: mappingWords[name] ?? name,
           share,
-          fill: mappingFills[index % mappingFills.length] ?? 'var(--line-strong)',
+          fill: lostFills[name] ?? mappingFills[index % mappingFills.length] ?? 'var(--line)',
         }))}
       />
       <div>

@@ -1,13 +1,13 @@
 import { Button, NumberInput, Slider } from '@mantine/core';
 import { useId } from 'react';
 import type { Sampling } from '../../../pipeline/protocol.ts';
-import { useIdentity } from '../../app/useIdentity.ts';
 import { answerTokens, defaultSampling, setSampling, useChat } from '../../state/chat.ts';
 import { useLayout } from '../../state/layout.ts';
 import { FactList } from '../../views/FactList.tsx';
 import { formatShare, visibleWhitespace } from '../../views/format.ts';
 import { InspectorSection } from '../../views/InspectorSection.tsx';
 import classes from './ChatInspector.module.css';
+import { useColumns } from './useColumns.ts';
 
 /** How answers are drawn, and the token that was clicked. */
 export function ChatInspector() {
@@ -65,7 +65,7 @@ export function ChatInspector() {
 
 function ChosenToken() {
   const focus = useLayout((state) => state.focus);
-  const identify = useIdentity();
+  const { identify } = useColumns();
   const token = focus?.kind === 'answer' ? answerTokens(focus.turn, focus.column)[focus.token] : undefined;
   if (focus?.kind !== 'answer' || !token) return null;
   return (

@@ -1,6 +1,5 @@
 import { ActionIcon, Button, Select, Switch, Textarea } from '@mantine/core';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
-import { useIdentity } from '../../app/useIdentity.ts';
 import { ask, clearChat, interruptChat, setChatSource, setShowSft, useChat } from '../../state/chat.ts';
 import { selectReady, useDevice } from '../../state/device.ts';
 import { showStage } from '../../state/layout.ts';
@@ -13,6 +12,7 @@ import { PanelState } from '../../views/PanelState.tsx';
 import classes from './ChatStage.module.css';
 import { ChatTurn } from './ChatTurn.tsx';
 import { Suggestions } from './Suggestions.tsx';
+import { useColumns } from './useColumns.ts';
 
 /** One prompt, several models, side by side. */
 export function ChatStage() {
@@ -33,24 +33,9 @@ export function ChatStage() {
   return <Conversation />;
 }
 
-/** The columns of the moment, in order; what only a run makes is left out before it. */
-export function useColumns(): readonly string[] {
-  const sources = useProject((state) => state.recipe?.sources);
-  const chosen = useChat((state) => state.source);
-  const showSft = useChat((state) => state.showSft);
-  const hasMerge = useMerge((state) => state.view !== undefined);
-  const source = chosen && sources?.includes(chosen) ? chosen : sources?.[0];
-  return [
-    'pivot',
-    ...(source ? [source] : []),
-    ...(hasMerge && showSft ? ['sft'] : []),
-    ...(hasMerge ? ['fused'] : []),
-  ];
-}
-
 function Conversation() {
   const turns = useChat((state) => state.turns);
-  const columns = useColumns();
+  const { columns } = useColumns();
   const end = useRef<HTMLDivElement>(null);
   const count = turns.length;
   useEffect(() => {
@@ -59,7 +44,7 @@ function Conversation() {
   return (
     <div className={classes.stage}>
       <div className={classes.scroll}>
-        <ColumnHeads columns={columns} />
+        <ColumnHeads />
         {turns.map((turn) => (
           <ChatTurn key={turn.id} turn={turn} columns={columns} />
         ))}
@@ -71,14 +56,12 @@ function Conversation() {
   );
 }
 
-function ColumnHeads({ columns }: { readonly columns: readonly string[] }) {
-  const sources = useProject((state) => state.recipe?.sources ?? []);
-  const hasMerge = useMerge((state) => state.view !== undefined);
+function ColumnHeads() {
+  const { columns, sources, identify, hasFused } = useColumns();
   const active = useRun((state) => state.status === 'running' || state.status === 'paused');
   const ready = useDevice(selectReady);
-  const identify = useIdentity();
   return (
-    <div className={classes.heads} style={{ '--columns': columns.length + (hasMerge ? 0 : 1) }}>
+    <div className={classes.heads} style={{ '--columns': columns.length + (hasFused ? 0 : 1) }}>
       {columns.map((column) => (
         <div
           key={column}
@@ -106,7 +89,7 @@ function ColumnHeads({ columns }: { readonly columns: readonly string[] }) {
           )}
         </div>
       ))}
-      {hasMerge ? null : (
+      {hasFused ? null : (
         <div className={classes.head} data-missing>
           <ModelBadge identity={{ ...identify('fused'), hollow: true }} named />
           {active ? (

@@ -1,10 +1,10 @@
 import { useSyncExternalStore } from 'react';
-import { useIdentity } from '../../app/useIdentity.ts';
 import { type Answer, answerPulse, answerTokens, type Turn } from '../../state/chat.ts';
 import { inspect, useLayout } from '../../state/layout.ts';
 import { ModelBadge } from '../../views/ModelBadge.tsx';
 import { ProbabilityText } from '../../views/ProbabilityText.tsx';
 import classes from './ChatStage.module.css';
+import { useColumns } from './useColumns.ts';
 
 /** A prompt over its answers. Columns that did not exist when it was asked stay empty. */
 export function ChatTurn({ turn, columns }: { readonly turn: Turn; readonly columns: readonly string[] }) {
@@ -47,7 +47,7 @@ function AnswerView({
   readonly answer: Answer;
 }) {
   useSyncExternalStore(answerPulse.subscribe, answerPulse.version);
-  const identify = useIdentity();
+  const { identify } = useColumns();
   const tokens = answerTokens(turn, column);
   const chosen = useLayout(({ focus }) =>
     focus?.kind === 'answer' && focus.turn === turn && focus.column === column ? focus.token : undefined,

@@ -13,7 +13,7 @@ export function Suggestions({ columns }: { readonly columns: readonly string[] }
       <p>Ask anything, or begin with a question that was held out from training:</p>
       <ul>
         {pickSuggestions(heldout).map((conversation) => (
-          <li key={conversation.id}>
+          <li key={`${conversation.domain} ${conversation.id}`}>
             <button
               type="button"
               disabled={!ready}

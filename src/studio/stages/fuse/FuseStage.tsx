@@ -17,7 +17,9 @@ type Tab = 'run' | 'report';
 export function FuseStage() {
   const recipe = useProject((state) => state.recipe);
   const hasReport = useRun((state) => state.report !== undefined);
-  const fault = useRun((state) => (state.status === 'failed' ? state.fault : undefined));
+  const fault = useRun(({ status, fault: last }) =>
+    status === 'failed' && last?.code !== 'device-lost' ? last : undefined,
+  );
   const unsupported = useDevice((state) => state.device.kind === 'unsupported');
   const [tab, setTab] = useState<Tab>(hasReport ? 'report' : 'run');
   // The report shows itself when it comes, and a new run brings the curves back.

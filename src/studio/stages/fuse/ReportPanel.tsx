@@ -1,6 +1,6 @@
 import { SegmentedControl } from '@mantine/core';
 import { useMemo, useState } from 'react';
-import { useIdentity } from '../../app/useIdentity.ts';
+import { useReportIdentity } from '../../app/useReportIdentity.ts';
 import { useChanges } from '../../app/useStageStatuses.ts';
 import { useLayout } from '../../state/layout.ts';
 import { isActive, restartRun, useRun } from '../../state/run.ts';
@@ -9,17 +9,18 @@ import { Icon } from '../../views/Icon.tsx';
 import { Panel } from '../../views/Panel.tsx';
 import { PanelState } from '../../views/PanelState.tsx';
 import { ReportGrid } from '../../views/ReportGrid.tsx';
-import { reportTable, verdictOf, verdictSentence } from '../../views/reportTable.ts';
+import { baselineKey, reportTable, verdictOf, verdictSentence } from '../../views/reportTable.ts';
 import classes from './FuseStage.module.css';
 
 /** What the run came to, on conversations that nobody learned from; losses first. */
 export function ReportPanel() {
   const report = useRun((state) => state.report);
   const status = useRun((state) => state.status);
-  const baseline = useLayout((state) => state.baseline);
+  const pinned = useLayout((state) => state.baseline);
   const changes = useChanges();
-  const identify = useIdentity('ran');
+  const identify = useReportIdentity();
   const [metric, setMetric] = useState<'nll' | 'accuracy'>('nll');
+  const baseline = report ? baselineKey(report.suites, pinned) : undefined;
   const table = useMemo(
     () => (report ? reportTable(report.suites, baseline) : undefined),
     [report, baseline],
@@ -36,7 +37,7 @@ export function ReportPanel() {
     );
   }
   const verdict = verdictOf(report.suites);
-  const lost = verdict !== undefined && verdict.worse.length > 0;
+  const lost = verdict !== undefined && verdict.worse.length + verdict.behindControl.length > 0;
   return (
     <PanelState
       condition={
@@ -82,7 +83,7 @@ export function ReportPanel() {
         <ReportGrid table={table} metric={metric} baseline={baseline} identify={identify} />
       </Panel>
       <p className={`${classes.colophon} num`}>
-        {`${formatSeconds(report.seconds)} on ${report.device}, peak GPU memory ${formatBytes(report.peakBytes)}, seed ${report.recipe.seed}.`}
+        {`${formatSeconds(report.seconds)} on ${report.device}, peak GPU memory ${formatBytes(report.peakBytes)}, seed ${report.recipe.seed}${report.reused ? `; ${report.reused} steps came from earlier runs` : ''}.`}
       </p>
     </PanelState>
   );

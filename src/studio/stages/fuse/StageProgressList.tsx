@@ -1,4 +1,5 @@
-import { stageWords } from '../../app/stageWords.ts';
+import { stageWords, taskLabel } from '../../app/stageWords.ts';
+import { useIdentity } from '../../app/useIdentity.ts';
 import { useProject } from '../../state/project.ts';
 import { isActive, stageNames, useRun } from '../../state/run.ts';
 import { formatSeconds } from '../../views/format.ts';
@@ -8,6 +9,7 @@ import { type StageProgress, stageProgress } from './progress.ts';
 
 /** The five stages of a run side by side: what is done, what came from the store, how long the current one still takes. */
 export function StageProgressList() {
+  const identify = useIdentity('ran');
   const tasks = useRun((state) => state.tasks);
   const status = useRun((state) => state.status);
   const ran = useRun((state) => state.recipe);
@@ -42,7 +44,9 @@ export function StageProgressList() {
             >
               <span style={{ width: `${100 * progress.share}%` }} />
             </span>
-            <span className={`${classes.progressNote} num`}>{note(progress, isActive(status))}</span>
+            <span className={`${classes.progressNote} num`}>
+              {note(progress, isActive(status), identify)}
+            </span>
           </li>
         );
       })}
@@ -50,12 +54,17 @@ export function StageProgressList() {
   );
 }
 
-function note({ state, current, cached, finished }: StageProgress, active: boolean): string {
+function note(
+  { state, current, cached, finished }: StageProgress,
+  active: boolean,
+  identify: ReturnType<typeof useIdentity>,
+): string {
   if (current && active) {
     const left = current.secondsLeft === undefined ? '' : ` · ${formatSeconds(current.secondsLeft)} left`;
-    return `${current.label}${left}`;
+    return `${taskLabel(current.label, identify)}${left}`;
   }
   if (state === 'done') return cached === finished && cached > 0 ? 'from an earlier run' : 'done';
   if (state === 'stopped') return 'stopped';
+  if (state === 'partial') return active ? 'goes on later' : '';
   return active ? 'waits' : '';
 }

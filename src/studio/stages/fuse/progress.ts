@@ -3,7 +3,8 @@ import type { RunTask } from '../../state/run.ts';
 
 export interface StageProgress {
   readonly stage: StageName;
-  readonly state: 'waiting' | 'running' | 'done' | 'stopped';
+  /** `partial`: some tasks are done, others come later; stages take turns model by model. */
+  readonly state: 'waiting' | 'running' | 'partial' | 'done' | 'stopped';
   /** 0..1 over the tasks that are known or expected. */
   readonly share: number;
   readonly finished: number;
@@ -12,7 +13,10 @@ export interface StageProgress {
   readonly current: RunTask | undefined;
 }
 
-/** How many tasks a stage has at least: one row reading a model, one alignment a source, one training a target and SFT. */
+/**
+ * How many tasks a stage is expected to have. Rows are read from every model, every source is aligned, every target and
+ * the control are trained; pivot, sources, two controls, targets and two merges are evaluated.
+ */
 function expectedTasks(stage: StageName, sources: number): number {
   switch (stage) {
     case 'represent':
@@ -21,8 +25,9 @@ function expectedTasks(stage: StageName, sources: number): number {
     case 'align':
       return sources;
     case 'merge':
-    case 'evaluate':
       return 1;
+    case 'evaluate':
+      return 2 * sources + 5;
   }
 }
 
@@ -36,27 +41,27 @@ export function stageProgress(
   const own = tasks.filter((task) => task.stage === stage);
   const finished = own.filter((task) => task.state === 'done').length;
   const current = own.findLast((task) => task.state === 'running');
-  const lastOwn = tasks.findLastIndex((task) => task.stage === stage);
-  const movedOn = lastOwn >= 0 && tasks.slice(lastOwn + 1).some((task) => task.stage !== stage);
-  const complete = own.length > 0 && finished === own.length && (over || movedOn);
-  const expected = complete ? own.length : Math.max(own.length, expectedTasks(stage, sources));
+  const expected = over ? own.length : Math.max(own.length, expectedTasks(stage, sources));
   const part = current && current.total > 0 ? current.done / current.total : 0;
-  const state = complete
-    ? 'done'
-    : current
-      ? 'running'
-      : own.some((task) => task.state === 'stopped')
-        ? 'stopped'
-        : own.length > 0
-          ? 'running'
-          : 'waiting';
   return {
     stage,
-    state,
-    share: complete ? 1 : Math.min(1, (finished + part) / expected),
+    state: stateOf(own, current, finished, expected),
+    share: expected > 0 ? Math.min(1, (finished + part) / expected) : over ? 1 : 0,
     finished,
     expected,
     cached: own.filter((task) => task.cached).length,
     current,
   };
+}
+
+function stateOf(
+  own: readonly RunTask[],
+  current: RunTask | undefined,
+  finished: number,
+  expected: number,
+): StageProgress['state'] {
+  if (current) return 'running';
+  if (own.some((task) => task.state === 'stopped')) return 'stopped';
+  if (own.length === 0) return 'waiting';
+  return finished >= expected ? 'done' : 'partial';
 }

@@ -13,7 +13,7 @@ export function MergeInspector() {
   const focus = useLayout((state) => state.focus);
   const view = useMerge((state) => state.view);
   const weights = useMerge((state) => state.weights);
-  const identify = useIdentity('ran');
+  const identify = useIdentity('merged');
   const matrix = focus?.kind === 'cell' || focus?.kind === 'conflict' ? focus : undefined;
   if (!view || !matrix) {
     return (

@@ -166,7 +166,7 @@ function Weights() {
   const weights = useMerge((state) => state.weights);
   const selection = useMerge((state) => state.selection);
   const anchor = useMerge((state) => state.anchor);
-  const identify = useIdentity('ran');
+  const identify = useIdentity('merged');
   const [hovered, setHovered] = useState<number>();
   const scale = useMemo(() => weightScale(weights), [weights]);
   const hand = useMemo(() => new Set(view ? overridden(view, weights) : []), [view, weights]);

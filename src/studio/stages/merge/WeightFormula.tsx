@@ -10,7 +10,7 @@ export function WeightFormula({ hovered }: { readonly hovered: number | undefine
   const view = useMerge((state) => state.view);
   const weights = useMerge((state) => state.weights);
   const anchor = useMerge((state) => state.anchor);
-  const identify = useIdentity('ran');
+  const identify = useIdentity('merged');
   const cell = view?.cells[hovered ?? anchor ?? -1];
   if (!view || !cell) {
     return (
