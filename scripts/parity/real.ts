@@ -5,7 +5,6 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { modelCacheFolder } from '../../src/cli/modelCache.ts';
 import type { Gpu } from '../../src/gpu/gpu.ts';
 import { Generator, GREEDY } from '../../src/models/generator.ts';
 import type { LoadedModel } from '../../src/models/loadedModel.ts';
@@ -13,6 +12,7 @@ import { type ScoredRows, Scorer } from '../../src/models/scorer.ts';
 import { loadModel, type OpenModel, openGguf } from '../../src/pipeline/openModel.ts';
 import type { Message } from '../../src/pipeline/protocol.ts';
 import { nodeFileSource, sha256OfFile } from '../../src/storage/nodeStorage.ts';
+import { realModelsFolder } from '../realModels.ts';
 import { type Checks, largest } from './checks.ts';
 import { checkRealLora, type LoraRecording } from './realLora.ts';
 
@@ -68,7 +68,7 @@ export async function checkReal(gpu: Gpu, goldens: string, checks: Checks, asked
       const wanted = isModel(document) ? document : baseOf(document as LoraRecording, models);
       const path = await findModelFile(wanted);
       if (path === undefined) {
-        const why = `${wanted.file} is not in ${modelCacheFolder()}; run npm run test:real`;
+        const why = `${wanted.file} is not in ${realModelsFolder()}; run npm run test:real`;
         if (asked) checks.add(name, false, why);
         else checks.skip(name, why);
         return;
@@ -98,7 +98,7 @@ function baseOf({ base }: LoraRecording, models: readonly ModelRecording[]): Wan
 
 /** A file of the cache with the recorded content, whatever its name; without a recorded hash, the name decides. */
 async function findModelFile({ file, bytes, sha256 }: WantedFile): Promise<string | undefined> {
-  const folder = modelCacheFolder();
+  const folder = realModelsFolder();
   if (!existsSync(folder)) return undefined;
   for (const name of readdirSync(folder).sort()) {
     if (!name.endsWith('.gguf')) continue;
@@ -230,8 +230,7 @@ async function checkGreedy(
       }
       const right = got.every((id, i) => id === greedy.ids[i]);
       checks.add(name, right && got.length > 0, `${got.join(' ')} instead of ${greedy.ids.join(' ')}`);
-      const stream = text.answerStream();
-      const answer = greedy.ids.map((id) => stream.push(id)).join('') + stream.end();
+      const answer = text.tokenizer.decode(greedy.ids, { start: false });
       checks.add(`${name} text`, answer === greedy.text, JSON.stringify(answer));
       const stops = text.stopTokens.includes(greedy.ids.at(-1) ?? -1);
       checks.add(`${name} end`, stops === greedy.ended_with_eos, `stop tokens ${text.stopTokens.join(' ')}`);

@@ -91,6 +91,12 @@ export class ModelShelf {
         `${shown}: ${info ? 'a run is a folder, not a file' : 'there is no such folder'}; give the folder that alloy fuse wrote.`,
       );
     }
+    if (!existsSync(join(path, RUN_FILES.recipe))) {
+      throw new AlloyError(
+        'bad-argument',
+        `${shown} is no run: it has no ${RUN_FILES.recipe}; give the folder that alloy fuse wrote.`,
+      );
+    }
     return openRun(basename(path), shown, fileOpener(path, shown), (pivot) =>
       this.open(pivot, path, `${shown}/${RUN_FILES.recipe}: pivot`),
     );

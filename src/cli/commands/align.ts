@@ -8,10 +8,10 @@ import { parseRecipe, type Recipe } from '../../pipeline/recipe.ts';
 import { represent } from '../../pipeline/represent.ts';
 import type { RunContext } from '../../pipeline/runContext.ts';
 import { loadData } from '../../pipeline/runData.ts';
-import { NodeStorage } from '../../storage/nodeStorage.ts';
 import { AlloyError } from '../../util/errors.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { MemoryStorage } from '../memoryStorage.ts';
+import { stageStorage } from '../outFolder.ts';
 import { type PlacedRecipe, readRecipeFile, runContext } from '../recipeRun.ts';
 import { textTable } from '../table.ts';
 
@@ -51,9 +51,7 @@ export const align: Command = {
     const { recipe } = placed;
     const pivot = await context.shelf.open(recipe.pivot, terminal.folder, 'PIVOT');
     const source = await context.shelf.open(args.word(1), terminal.folder, 'SOURCE');
-    const store = args.text('store');
-    const storage =
-      store === undefined ? new MemoryStorage() : new NodeStorage(resolve(terminal.folder, store));
+    const storage = args.text('store') === undefined ? new MemoryStorage() : stageStorage(context, '');
     const dataContext = { terminal, ...placed };
     const run = runContext(context, await context.gpu(), storage, dataContext);
     const data = (await loadData(run, recipe)).train;

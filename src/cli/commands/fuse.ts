@@ -7,7 +7,7 @@ import { reportText } from '../../pipeline/reportText.ts';
 import { adapterFolders, fileName, writeRun } from '../../pipeline/runFolder.ts';
 import { NodeStorage } from '../../storage/nodeStorage.ts';
 import type { Command, CommandContext } from '../command.ts';
-import { checkOutFolder } from '../outFolder.ts';
+import { checkOutFolder, stageStorage } from '../outFolder.ts';
 import { movedRecipe, readRecipeFile, runContext, stopAtInterrupt } from '../recipeRun.ts';
 
 export const fuse: Command = {
@@ -28,11 +28,8 @@ variable. Finished stages are kept, so a stopped or changed run does only what i
     const placed = await readRecipeFile(resolve(terminal.folder, path), path);
     const { recipe } = placed;
     const out = resolve(terminal.folder, args.text('out') ?? join('runs', fileName(recipe.name)));
-    const store = args.text('store');
     checkOutFolder(out, '--out');
-    const stages = new NodeStorage(
-      store === undefined ? join(out, '.alloy') : resolve(terminal.folder, store),
-    );
+    const stages = stageStorage(context, out);
     const control = new JobControl();
     const release = stopAtInterrupt(context, control);
     try {

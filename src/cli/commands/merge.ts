@@ -1,4 +1,4 @@
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseRecipe, type Recipe } from '../../pipeline/recipe.ts';
 import { remerge } from '../../pipeline/remerge.ts';
 import { reportText } from '../../pipeline/reportText.ts';
@@ -6,7 +6,7 @@ import { RUN_FILES, writeRun } from '../../pipeline/runFolder.ts';
 import { NodeStorage } from '../../storage/nodeStorage.ts';
 import { AlloyError } from '../../util/errors.ts';
 import { type Command, type CommandContext, UsageError } from '../command.ts';
-import { checkOutFolder } from '../outFolder.ts';
+import { checkOutFolder, stageStorage } from '../outFolder.ts';
 import { movedRecipe, runContext } from '../recipeRun.ts';
 
 export const merge: Command = {
@@ -48,10 +48,7 @@ export const merge: Command = {
       );
     }
     checkOutFolder(out, '--out');
-    const store = args.text('store');
-    const stages = new NodeStorage(
-      store === undefined ? join(out, '.alloy') : resolve(terminal.folder, store),
-    );
+    const stages = stageStorage(context, out);
     const working = runContext(context, await context.gpu(), stages, { folder, file });
     const made = await remerge(working, recipe, run, !args.flag('no-evaluate'));
     const moved = await movedRecipe({ recipe, folder, file }, out, context);
