@@ -149,10 +149,10 @@ export async function install(packages, { backports = false } = {}) {
   const prefix = asRoot();
   if (!prefix || !which('apt-get'))
     throw new SetupError(`Install ${packages.join(' and ')} and run the command again.`);
-  /** @param {readonly string[]} args */
+  /** What goes wrong is on stderr; the rest is long and tells nothing. @param {readonly string[]} args */
   const apt = (args) => {
     const [command = '', ...rest] = [...prefix, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', ...args];
-    return run(command, rest, { stdout: 'stderr' });
+    return run(command, rest, { stdout: 'ignore' });
   };
   const target = `${readRelease()?.codename}-backports`;
   if (backports) await addSuite(prefix, target);
