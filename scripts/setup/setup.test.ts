@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -93,6 +93,22 @@ test('installed packages: versions must agree, other platforms may be absent', (
   expect(isInstalled(wanted, { 'node_modules/b-win': { version: '2.0.0' } })).toBe(false);
   const old = { 'node_modules/a': { version: '1.0.0' }, 'node_modules/b-win': { version: '1.0.0' } };
   expect(isInstalled(wanted, old)).toBe(false);
+});
+
+test('the lockfile names no registry, and every package that another platform needs', () => {
+  const text = readFileSync(new URL('../../package-lock.json', import.meta.url), 'utf8');
+  expect(text).not.toContain('"resolved"');
+  const packages = JSON.parse(text).packages as Record<
+    string,
+    { version?: string; optionalDependencies?: Record<string, string> }
+  >;
+  const names = new Set(Object.keys(packages).map((path) => path.replace(/^.*node_modules\//, '')));
+  const missing = Object.values(packages)
+    .flatMap(({ optionalDependencies = {} }) => Object.keys(optionalDependencies))
+    .filter((name) => !names.has(name));
+  // npm ci refuses a lockfile without them, and a laptop with another system would lack its binaries.
+  expect(missing).toStrictEqual([]);
+  expect(Object.entries(packages).filter(([path, { version }]) => path !== '' && !version)).toStrictEqual([]);
 });
 
 describe('the summary', () => {
