@@ -10,7 +10,7 @@
  * With `slices` > 1 groups of threads compute the same outputs from different parts of the reduction and add their
  * sums in a fixed order at the end, so that few outputs with a long reduction still keep many threads busy.
  */
-import { declareSums, eachSum, multiplyAdd } from './matmulFragment.ts';
+import { declareSums, eachSum, multiplyAdd, storeLoop } from './matmulFragment.ts';
 import type { Body, Contraction } from './matmulKernel.ts';
 import { type Operand, range } from './matmulOperand.ts';
 
@@ -120,25 +120,31 @@ function fillTile(operand: Operand, extent: number, depth: number, threads: numb
   const { side, contiguous, chunk } = operand;
   const along = contiguous === 'reduction';
   const [rows, chunks] = along ? [extent, depth / chunk] : [depth, extent / chunk];
-  const tasks = rows * chunks;
   const quads = along ? depth / 4 : extent / 4;
   const memoryRow = along ? `min(first_${free} + row, params.${free}_count - 1u)` : 'first_r + row';
   const col = along ? 'first_r + chunk' : `first_${free} + chunk`;
-  const inside = along ? 'col < params.r_count' : 'source_row < params.r_count';
+  const inside = along ? 'col < params.r_count' : 'memory_row < params.r_count';
   const key = along ? ` ^ ${swizzle('row', quads)}` : '';
-  const store = range(chunk / 4).map(
-    (q) =>
-      `${side}_tile[slice * ${rows * quads}u + row * ${quads}u + ((chunk / 4u + ${q}u)${key})] = values[${q}];`,
-  );
-  return `for (var task = worker; task < ${tasks}u; task += ${threads}u) {
+  const tasks = rows * chunks;
+  return range(Math.ceil(tasks / threads))
+    .map((turn) => {
+      const partial = (turn + 1) * threads > tasks;
+      return `${partial ? `if (worker + ${turn * threads}u < ${tasks}u)` : ''} {
+      let task = worker + ${turn * threads}u;
       let row = task / ${chunks}u;
       let chunk = (task % ${chunks}u) * ${chunk}u;
-      let source_row = ${memoryRow};
+      let memory_row = ${memoryRow};
       let col = ${col};
-      var values: array<vec4<f32>, ${chunk / 4}>;
-      if (${inside}) { values = ${side}_at(${side}_row(source_row), col); }
-      ${store.join('\n      ')}
+      // Written out: Dawn zeroes a variable without an initializer once, not in every turn of the loop.
+      var values = array<vec4<f32>, ${chunk / 4}>();
+      if (${inside}) { values = ${side}_at(${side}_row(memory_row), col); }
+      let to = slice * ${rows * quads}u + row * ${quads}u;
+      ${range(chunk / 4)
+        .map((q) => `${side}_tile[to + ((chunk / 4u + ${q}u)${key})] = values[${q}];`)
+        .join('\n      ')}
     }`;
+    })
+    .join('\n');
 }
 
 /** Adds the sums of all slices into those of slice 0, in order, through the left tile. */
@@ -157,28 +163,22 @@ function addSlices({ threadRows, threadCols, slices }: TiledPlan, threads: numbe
 
 /** Fragment n of a thread lies n * lanes further: single rows (reduction) or quads of rows (free). */
 function storeSums(
-  contraction: Contraction,
-  plan: TiledPlan,
-  threads: { down: number; across: number },
+  { left, right }: Contraction,
+  { threadRows, threadCols }: TiledPlan,
+  { down, across }: { down: number; across: number },
 ): string {
-  const { left, right } = contraction;
-  const i = (row: number) =>
+  const i =
     left.contiguous === 'reduction'
-      ? `first_i + down + ${row * threads.down}u`
-      : `first_i + (down + ${(row >> 2) * threads.down}u) * 4u + ${row & 3}u`;
-  if (right.contiguous === 'free') {
-    return eachSum(
-      plan.threadRows,
-      plan.threadCols,
-      (name, row, quad) => `store4(${i(row)}, first_j + (across + ${quad * threads.across}u) * 4u, ${name});`,
-    );
-  }
-  return eachSum(plan.threadRows, plan.threadCols, (name, row, quad) =>
-    range(4)
-      .map(
-        (c) =>
-          `store1(${i(row)}, first_j + across + ${(4 * quad + c) * threads.across}u, ${name}.${'xyzw'[c]});`,
-      )
-      .join('\n'),
+      ? `first_i + down + row * ${down}u`
+      : `first_i + (down + (row / 4u) * ${down}u) * 4u + row % 4u`;
+  const j = (c: number) => `first_j + across + (4u * quad + ${c}u) * ${across}u`;
+  return storeLoop(
+    threadRows,
+    threadCols,
+    right.contiguous === 'free'
+      ? `store4(${i}, first_j + (across + quad * ${across}u) * 4u, value);`
+      : range(4)
+          .map((c) => `store1(${i}, ${j(c)}, value.${'xyzw'[c]});`)
+          .join(' '),
   );
 }
