@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, expect, test } from 'vitest';
 import { useAlign } from '../state/align.ts';
 import { clearChat, useChat } from '../state/chat.ts';
 import { setEngine } from '../state/client.ts';
@@ -37,9 +37,6 @@ const go = async (stage: StageId) => {
 };
 const text = () => document.body.textContent ?? '';
 
-beforeEach(() => {
-  Element.prototype.scrollIntoView = () => {};
-});
 afterEach(() => page.unmount());
 
 test('one press runs the sample, through to a report that hides nothing', async () => {

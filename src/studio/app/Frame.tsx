@@ -11,6 +11,7 @@ import { MergeInspector } from '../stages/merge/MergeInspector.tsx';
 import { MergeStage } from '../stages/merge/MergeStage.tsx';
 import { ModelsInspector } from '../stages/models/ModelsInspector.tsx';
 import { ModelsStage } from '../stages/models/ModelsStage.tsx';
+import { ProjectGate } from '../stages/ProjectGate.tsx';
 import { followHash, type StageId, setSheet, showStage, stageIds, useLayout } from '../state/layout.ts';
 import { DeviceBanner } from './DeviceBanner.tsx';
 import classes from './Frame.module.css';
@@ -52,7 +53,9 @@ export function Frame() {
       <main className={classes.stage} id="stage" tabIndex={-1} aria-label={title}>
         <h1 className="visually-hidden">{title}</h1>
         <DeviceBanner />
-        <Stage />
+        <ProjectGate>
+          <Stage />
+        </ProjectGate>
       </main>
       {wide && inspectorOpen ? (
         // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls, so the keyboard must reach it

@@ -1,7 +1,7 @@
 import { connect } from '../state/client.ts';
-import { openDevice } from '../state/device.ts';
+import { openDevice, useDevice } from '../state/device.ts';
 import { notifyFault } from '../state/notices.ts';
-import { loadProject } from '../state/project.ts';
+import { loadProject, useProject } from '../state/project.ts';
 import { isActive, useRun } from '../state/run.ts';
 import { keepAwakeWhileRunning } from '../state/wakeLock.ts';
 
@@ -10,7 +10,9 @@ export async function boot(): Promise<void> {
   try {
     await connect();
   } catch (error) {
-    notifyFault('The engine did not start', error);
+    const fault = notifyFault('The engine did not start', error);
+    useDevice.setState({ device: { kind: 'unsupported', fault } });
+    useProject.setState({ fault });
     return;
   }
   window.addEventListener('beforeunload', (event) => {

@@ -15,7 +15,10 @@ export function useReportIdentity(): (row: Pick<ReportRow, 'model' | 'role'>) =>
       const first = report?.suites[0]?.rows.find((other) => other.role === row.role);
       const alone = row.role !== 'sft' && row.role !== 'merged';
       if (alone || !first || rowKey(first) === rowKey(row)) return identity;
-      const label = row.role === 'merged' ? row.model.replace(/^merged/, 'Fused') : row.model;
+      const label =
+        row.role === 'merged'
+          ? row.model.replace(/^merged/, 'Fused')
+          : row.model.replace(/, scaled to the merged norm$/, ', same norm');
       return { ...identity, label, hollow: true };
     },
     [identify, report],

@@ -108,7 +108,7 @@ function options(
       drag: { x: true, y: false },
     },
     scales: {
-      x: { time: false, range: (_, low, high) => zoomed(low, high, planned) },
+      x: { time: false, range: (chart, low, high) => shownSteps(chart.data[0], low, high, planned) },
       y: logarithmic ? { distr: 3 } : {},
     },
     axes: [
@@ -131,8 +131,8 @@ function options(
   };
 }
 
-/** The whole run, unless a person has zoomed into a part of it (then the bounds are not those of the data). */
-function zoomed(low: number, high: number, planned: number): [number, number] {
-  const last = lastStepOf(lossSeries());
-  return low <= 1 && high >= last - 1 ? [0, Math.max(planned, last, 1)] : [low, high];
+/** The whole run, unless a person has zoomed into a part of it: then the bounds are not those of the data. */
+function shownSteps(steps: ArrayLike<number>, low: number, high: number, planned: number): [number, number] {
+  const whole = low <= (steps[0] ?? low) && high >= (steps[steps.length - 1] ?? high);
+  return whole ? [0, Math.max(planned, lastStepOf(lossSeries()), 1)] : [low, high];
 }

@@ -25,7 +25,9 @@ export function ModelBadge({
   return (
     <span className={classes.named}>
       {badge}
-      <span className={named ? classes.label : 'visually-hidden'}>{label}</span>
+      <span className={named ? classes.label : 'visually-hidden'} title={named ? label : undefined}>
+        {label}
+      </span>
     </span>
   );
 }

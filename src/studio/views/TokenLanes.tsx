@@ -84,7 +84,8 @@ export function TokenLanes({
   };
 
   return (
-    <div ref={ref} className={classes.measure}>
+    <div className={classes.frame}>
+      <div ref={ref} className={classes.measure} />
       {/* biome-ignore lint/a11y/useSemanticElements: a table cannot break its rows over the page as text does */}
       <div
         ref={root}

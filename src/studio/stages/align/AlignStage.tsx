@@ -37,9 +37,7 @@ export function AlignStage() {
     if (wanted && text && deviceKind !== 'opening') alignConversation(wanted, text);
   }, [wanted, text, pivot, deviceKind]);
 
-  if (!recipe || !wanted) {
-    return <PanelState condition={{ kind: 'loading', title: 'Reading the models…' }} />;
-  }
+  if (!recipe || !wanted) return null;
   const all: readonly Conversation[] = [...train, ...heldout];
   const position = text ? all.indexOf(text) : -1;
   const choose = (next: Conversation | undefined) => {

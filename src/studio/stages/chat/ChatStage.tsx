@@ -1,6 +1,14 @@
 import { ActionIcon, Button, Select, Switch, Textarea } from '@mantine/core';
 import { type FormEvent, useEffect, useRef, useState } from 'react';
-import { ask, clearChat, interruptChat, setChatSource, setShowSft, useChat } from '../../state/chat.ts';
+import {
+  answerPulse,
+  ask,
+  clearChat,
+  interruptChat,
+  setChatSource,
+  setShowSft,
+  useChat,
+} from '../../state/chat.ts';
 import { selectReady, useDevice } from '../../state/device.ts';
 import { showStage } from '../../state/layout.ts';
 import { useMerge } from '../../state/merge.ts';
@@ -17,7 +25,6 @@ import { useColumns } from './useColumns.ts';
 /** One prompt, several models, side by side. */
 export function ChatStage() {
   const unsupported = useDevice((state) => state.device.kind === 'unsupported');
-  const recipe = useProject((state) => state.recipe);
   if (unsupported) {
     return (
       <PanelState
@@ -29,27 +36,34 @@ export function ChatStage() {
       />
     );
   }
-  if (!recipe) return <PanelState condition={{ kind: 'loading', title: 'Reading the models…' }} />;
   return <Conversation />;
 }
+
+const followPixels = 140;
 
 function Conversation() {
   const turns = useChat((state) => state.turns);
   const { columns } = useColumns();
-  const end = useRef<HTMLDivElement>(null);
+  const scroll = useRef<HTMLDivElement>(null);
   const count = turns.length;
   useEffect(() => {
-    if (count > 0) end.current?.scrollIntoView({ block: 'end' });
+    const box = scroll.current;
+    if (!box || count === 0) return;
+    box.scrollTop = box.scrollHeight;
+    // A stream is followed while its end is in sight, and left alone when a person has scrolled up to read.
+    return answerPulse.subscribe(() => {
+      const below = box.scrollHeight - box.scrollTop - box.clientHeight;
+      if (below < followPixels) box.scrollTop = box.scrollHeight;
+    });
   }, [count]);
   return (
     <div className={classes.stage}>
-      <div className={classes.scroll}>
+      <div className={classes.scroll} ref={scroll}>
         <ColumnHeads />
         {turns.map((turn) => (
           <ChatTurn key={turn.id} turn={turn} columns={columns} />
         ))}
         {count === 0 ? <Suggestions columns={columns} /> : null}
-        <div ref={end} />
       </div>
       <Prompt columns={columns} />
     </div>

@@ -1,7 +1,6 @@
 import { SegmentedControl } from '@mantine/core';
 import { useEffect, useState } from 'react';
 import { useDevice } from '../../state/device.ts';
-import { useProject } from '../../state/project.ts';
 import { startRun, useRun } from '../../state/run.ts';
 import { PanelState } from '../../views/PanelState.tsx';
 import { CurvesPanel } from './CurvesPanel.tsx';
@@ -15,7 +14,6 @@ type Tab = 'run' | 'report';
 
 /** One run: its settings, its curves, its report. */
 export function FuseStage() {
-  const recipe = useProject((state) => state.recipe);
   const hasReport = useRun((state) => state.report !== undefined);
   const fault = useRun(({ status, fault: last }) =>
     status === 'failed' && last?.code !== 'device-lost' ? last : undefined,
@@ -25,7 +23,6 @@ export function FuseStage() {
   // The report shows itself when it comes, and a new run brings the curves back.
   useEffect(() => setTab(hasReport ? 'report' : 'run'), [hasReport]);
 
-  if (!recipe) return <PanelState condition={{ kind: 'loading', title: 'Reading the models…' }} />;
   return (
     <div className={classes.stage}>
       <div className={classes.top}>

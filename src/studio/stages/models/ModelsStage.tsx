@@ -2,28 +2,19 @@ import { Button } from '@mantine/core';
 import { useIdentity } from '../../app/useIdentity.ts';
 import { selectReady, useDevice } from '../../state/device.ts';
 import { inspect, showStage } from '../../state/layout.ts';
-import { assign, loadProject, useProject } from '../../state/project.ts';
+import { assign, useProject } from '../../state/project.ts';
 import { isActive, startRun, useRun } from '../../state/run.ts';
 import { FusionDiagram } from '../../views/FusionDiagram.tsx';
 import { formatBytes } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
-import { PanelState } from '../../views/PanelState.tsx';
 import { ModelPanel } from './ModelPanel.tsx';
 import classes from './ModelsStage.module.css';
 
 /** Which models there are, what each knows, and which part it has. */
 export function ModelsStage() {
-  const { models, recipe, loading, fault } = useProject();
+  const { models, recipe } = useProject();
   const identify = useIdentity();
-  if (fault) {
-    const action = { label: 'Try again', run: loadProject };
-    return (
-      <PanelState
-        condition={{ kind: 'error', title: 'The models could not be read', text: fault.message, action }}
-      />
-    );
-  }
-  if (loading || !recipe) return <PanelState condition={{ kind: 'loading', title: 'Reading the models…' }} />;
+  if (!recipe) return null;
   const domains = [...new Set(models.flatMap((model) => Object.keys(model.scores)))];
   const part = (name: string) =>
     name === recipe.pivot ? 'pivot' : recipe.sources.includes(name) ? 'source' : 'off';
