@@ -1,6 +1,6 @@
 /*
  * `npm run test:real`: fetches the three real models into a cache outside the project and runs what needs them: the tests,
- * the parity checks and, where there is a GPU and `ALLOY_DATA` names the data, the recipe. `-- checks` and `-- recipe` run one.
+ * the parity checks and, where there are a GPU and the chat data (`ALLOY_DATA`), the recipe. `-- checks` and `-- recipe` run one.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -38,10 +38,10 @@ await runMain(async () => {
   }
   if (part === 'checks') return 0;
   const software = /llvmpipe|lavapipe|swiftshader/i.test(adapter);
-  const data = process.env.ALLOY_DATA;
-  if (part === undefined && (software || !data || !existsSync(data))) {
+  const data = process.env.ALLOY_DATA ?? join(root, '..', 'shared', 'data');
+  if (part === undefined && (software || !existsSync(data))) {
     say(
-      `The recipe was left out: it wants a GPU and the chat data. Run it with: ALLOY_DATA=FOLDER npm run test:real -- recipe`,
+      `The recipe was left out: it wants a GPU and the chat data in ${data}. Run it with: npm run test:real -- recipe`,
     );
     return 0;
   }
