@@ -102,7 +102,10 @@ test('coverage of one conversation counts what the lanes show', () => {
   expect(tokensPerByte.pivot).toBeGreaterThan(tokensPerByte.source);
 });
 
-test('one suggestion for each domain', () => {
+test('one suggestion for each domain, and some more where there are few', () => {
+  const same = fakeHeldout.map((conversation) => ({ ...conversation, domain: 'one' }));
+  expect(pickSuggestions(same)).toHaveLength(6);
+  expect(pickSuggestions([])).toEqual([]);
   const domains = pickSuggestions(fakeHeldout).map((conversation) => conversation.domain);
   expect(domains).toEqual(['animals', 'food', 'things', 'words', 'numbers', 'calendar']);
 });

@@ -28,15 +28,36 @@ const initial: AlignStore = {
 export const useAlign = create<AlignStore>()(() => initial);
 
 let asked = 0;
+/** What the view in the store, or the one on its way, was made of. */
+let made: readonly unknown[] = [];
 
-/** Aligns the chosen conversation; an answer that a newer choice has overtaken is dropped. */
-export async function alignConversation(source: string, conversation: Conversation): Promise<void> {
+export function chooseSource(source: string): void {
+  useAlign.setState({ source });
+}
+
+export function chooseConversation(conversation: Conversation): void {
+  useAlign.setState({ conversation });
+}
+
+/**
+ * Aligns a conversation, unless the store has just that already; an answer that a newer choice has overtaken is dropped.
+ * @param again asks anew after a failure
+ */
+export async function alignConversation(
+  source: string,
+  conversation: Conversation,
+  again = false,
+): Promise<void> {
   const { recipe } = useProject.getState();
-  if (!recipe) return;
+  const { device } = useDevice.getState();
+  if (!recipe || device.kind === 'opening') return;
+  const ready = device.kind === 'ready';
+  const parts = [recipe.pivot, source, conversation, ready ? device.report : device.kind];
+  if (!again && parts.every((part, index) => part === made[index])) return;
+  made = parts;
   const mine = ++asked;
   useAlign.setState({ source, conversation, loading: true, fault: undefined });
   try {
-    const ready = useDevice.getState().device.kind === 'ready';
     const view = ready
       ? await engine().align(recipe.pivot, source, conversation)
       : await tokensOnlyView(recipe.pivot, source, conversation);

@@ -4,7 +4,7 @@ import type { Recipe } from '../../pipeline/recipe.ts';
 import { engine } from './client.ts';
 import { type Fault, toFault } from './fault.ts';
 import { maximumSources } from './identity.ts';
-import { withValue } from './recipeChanges.ts';
+import { recipeValue, withValue } from './recipeChanges.ts';
 
 interface ProjectStore {
   readonly models: readonly ModelCard[];
@@ -51,8 +51,11 @@ export function editRecipe(path: string, value: unknown): void {
   useProject.setState(({ recipe }) => (recipe ? { recipe: withValue(recipe, path, value) } : {}));
 }
 
-export function resetRecipe(): void {
-  useProject.setState(({ defaults }) => ({ recipe: defaults }));
+/** Puts values back to the sample's, by their dotted paths. */
+export function resetValues(paths: Iterable<string>): void {
+  const { defaults } = useProject.getState();
+  if (!defaults) return;
+  for (const path of paths) editRecipe(path, recipeValue(defaults, path));
 }
 
 /** Gives a model its part; the former pivot becomes a source where there is room. */

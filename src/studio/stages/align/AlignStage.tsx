@@ -2,7 +2,7 @@ import { ActionIcon, SegmentedControl, Select, Switch } from '@mantine/core';
 import { useEffect, useState } from 'react';
 import type { Conversation } from '../../../pipeline/protocol.ts';
 import { useIdentity } from '../../app/useIdentity.ts';
-import { alignConversation, useAlign } from '../../state/align.ts';
+import { alignConversation, chooseConversation, chooseSource, useAlign } from '../../state/align.ts';
 import { useDevice } from '../../state/device.ts';
 import { inspect, setFocus, useLayout } from '../../state/layout.ts';
 import { conversationTitle, useProject } from '../../state/project.ts';
@@ -34,7 +34,7 @@ export function AlignStage() {
   const pivot = recipe?.pivot;
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new pivot or an opened device asks for a new alignment
   useEffect(() => {
-    if (wanted && text && deviceKind !== 'opening') alignConversation(wanted, text);
+    if (wanted && text) alignConversation(wanted, text);
   }, [wanted, text, pivot, deviceKind]);
 
   if (!recipe || !wanted) return null;
@@ -43,11 +43,11 @@ export function AlignStage() {
   const choose = (next: Conversation | undefined) => {
     if (!next) return;
     setFocus(undefined);
-    alignConversation(wanted, next);
+    chooseConversation(next);
   };
   const chosen = focus?.kind === 'token' ? focus : undefined;
   const condition = conditionOf({ fault: fault?.message, loading, ready: view !== undefined }, () =>
-    text ? alignConversation(wanted, text) : undefined,
+    text ? alignConversation(wanted, text, true) : undefined,
   );
   return (
     <div className={classes.stage}>
@@ -57,7 +57,7 @@ export function AlignStage() {
           value={wanted}
           onChange={(next) => {
             setFocus(undefined);
-            if (text) alignConversation(next, text);
+            chooseSource(next);
           }}
           data={recipe.sources.map((name) => ({
             value: name,

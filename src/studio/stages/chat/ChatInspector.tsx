@@ -1,4 +1,4 @@
-import { Button, NumberInput, Slider } from '@mantine/core';
+import { Button, Slider } from '@mantine/core';
 import { useId } from 'react';
 import type { Sampling } from '../../../pipeline/protocol.ts';
 import { answerTokens, defaultSampling, setSampling, useChat } from '../../state/chat.ts';
@@ -6,6 +6,7 @@ import { useLayout } from '../../state/layout.ts';
 import { FactList } from '../../views/FactList.tsx';
 import { formatShare, visibleWhitespace } from '../../views/format.ts';
 import { InspectorSection } from '../../views/InspectorSection.tsx';
+import { NumberField } from '../../views/NumberField.tsx';
 import classes from './ChatInspector.module.css';
 import { useColumns } from './useColumns.ts';
 
@@ -126,16 +127,14 @@ function Whole({ name, label, minimum, maximum, note }: FieldProps) {
       <label className={classes.label} htmlFor={id}>
         {label}
       </label>
-      <NumberInput
+      <NumberField
         id={id}
-        min={minimum}
-        max={maximum}
-        allowDecimal={false}
-        allowNegative={false}
         value={value}
-        onChange={(next) =>
-          typeof next === 'number' && next >= minimum && next <= maximum && setSampling({ [name]: next })
-        }
+        minimum={minimum}
+        maximum={maximum}
+        step={1}
+        whole
+        onChange={(next) => setSampling({ [name]: next })}
       />
       <span className={classes.note}>{note}</span>
     </div>

@@ -19,8 +19,8 @@ export function Suggestions({ columns }: { readonly columns: readonly string[] }
               disabled={!ready}
               onClick={() => ask(conversationTitle(conversation), columns, conversation.accept)}
             >
-              {conversation.domain ? <span>{conversation.domain}</span> : null}
-              {conversationTitle(conversation)}
+              {conversation.domain ? <span className={classes.domain}>{conversation.domain}</span> : null}
+              <span className={classes.suggestion}>{conversationTitle(conversation)}</span>
             </button>
           </li>
         ))}

@@ -1,11 +1,14 @@
 import type { Conversation } from '../../../pipeline/protocol.ts';
 
-/** The first conversation of every domain, at most eight. */
+const most = 8;
+const least = 6;
+
+/** The first conversation of every domain; where there are few domains, some more of the same. */
 export function pickSuggestions(heldout: readonly Conversation[]): readonly Conversation[] {
-  const byDomain = new Map<string, Conversation>();
-  for (const conversation of heldout) {
-    const domain = conversation.domain ?? '';
-    if (!byDomain.has(domain)) byDomain.set(domain, conversation);
-  }
-  return [...byDomain.values()].slice(0, 8);
+  const domains = new Set<string>();
+  const firsts = heldout
+    .filter(({ domain = '' }) => !domains.has(domain) && domains.add(domain))
+    .slice(0, most);
+  const more = heldout.filter((conversation) => !firsts.includes(conversation));
+  return [...firsts, ...more.slice(0, Math.max(0, least - firsts.length))];
 }

@@ -1,9 +1,10 @@
-import { ActionIcon, Button, NumberInput, SegmentedControl, Slider, Tooltip } from '@mantine/core';
+import { ActionIcon, Button, SegmentedControl, Slider, Tooltip } from '@mantine/core';
 import { useId } from 'react';
-import { editRecipe, resetRecipe, useProject } from '../../state/project.ts';
+import { editRecipe, resetValues, useProject } from '../../state/project.ts';
 import { recipeChanges, recipeValue } from '../../state/recipeChanges.ts';
 import { useRun } from '../../state/run.ts';
 import { Icon } from '../../views/Icon.tsx';
+import { NumberField } from '../../views/NumberField.tsx';
 import { Panel } from '../../views/Panel.tsx';
 import classes from './FuseStage.module.css';
 import { type Setting, settingGroups, showValue } from './settings.ts';
@@ -20,7 +21,7 @@ export function SettingsPanel() {
       title="Settings"
       tools={
         changed > 0 ? (
-          <Button size="compact-xs" variant="subtle" onClick={resetRecipe}>
+          <Button size="compact-xs" variant="subtle" onClick={() => resetValues(paths)}>
             Reset all
           </Button>
         ) : null
@@ -101,17 +102,15 @@ function Control({
             onChange={(next) => editRecipe(path, Math.round(next * 1e4) / 1e4)}
             thumbLabel={setting.label}
           />
-          <NumberInput
+          <NumberField
             id={id}
-            w={58}
-            hideControls
-            min={minimum}
-            max={maximum}
-            step={step}
-            decimalScale={2}
-            clampBehavior="strict"
             value={number}
-            onChange={(next) => typeof next === 'number' && editRecipe(path, next)}
+            width={58}
+            minimum={minimum}
+            maximum={maximum}
+            step={step}
+            whole={false}
+            onChange={(next) => editRecipe(path, next)}
           />
         </div>
       );
@@ -119,20 +118,16 @@ function Control({
     case 'number': {
       const { minimum, maximum, step, whole, empty } = setting;
       return (
-        <NumberInput
+        <NumberField
           id={id}
-          min={minimum}
-          max={maximum}
+          value={typeof value === 'number' ? value : undefined}
+          minimum={minimum}
+          maximum={maximum}
           step={step}
-          allowDecimal={!whole}
-          allowNegative={false}
-          clampBehavior="blur"
+          whole={whole}
           placeholder={empty ?? ''}
-          value={typeof value === 'number' ? value : ''}
-          onChange={(next) => {
-            if (typeof next === 'number' && next >= minimum && next <= maximum) editRecipe(path, next);
-            else if (next === '' && empty !== undefined) editRecipe(path, undefined);
-          }}
+          onChange={(next) => editRecipe(path, next)}
+          {...(empty === undefined ? {} : { onClear: () => editRecipe(path, undefined) })}
         />
       );
     }
