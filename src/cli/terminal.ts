@@ -1,3 +1,6 @@
+/** Signals that are nearer to each other are one. */
+const SAME_MS = 500;
+
 /** Where the command line writes and what it knows of its surroundings; tests give their own. */
 export interface Terminal {
   readonly out: (text: string) => void;
@@ -16,11 +19,15 @@ export interface Terminal {
 /** The process's own streams. The first Ctrl-C goes to the handler, a second one ends the process at once. */
 export function processTerminal(): Terminal {
   const handlers: (() => void)[] = [];
-  let interrupted = false;
+  let interruptedAt = Number.NEGATIVE_INFINITY;
   process.on('SIGINT', () => {
     const handler = handlers.at(-1);
-    if (interrupted || !handler) process.exit(130);
-    interrupted = true;
+    if (!handler) process.exit(130);
+    const now = performance.now();
+    // npm passes on a signal that the terminal has sent already: two at once are one Ctrl-C.
+    if (now - interruptedAt < SAME_MS) return;
+    if (interruptedAt > 0) process.exit(130);
+    interruptedAt = now;
     handler();
   });
   // A reader that has seen enough (`| head`) is no error.
@@ -38,10 +45,10 @@ export function processTerminal(): Terminal {
     environment: process.env,
     onInterrupt(handler) {
       handlers.push(handler);
-      interrupted = false;
+      interruptedAt = Number.NEGATIVE_INFINITY;
       return () => {
         handlers.splice(handlers.indexOf(handler), 1);
-        interrupted = false;
+        interruptedAt = Number.NEGATIVE_INFINITY;
       };
     },
   };

@@ -166,3 +166,6 @@ export function fakeTerminal(folder: string, environment: NodeJS.ProcessEnv = {}
     interrupt: () => handlers.at(-1)?.(),
   };
 }
+
+/** A variable as a recipe writes it. */
+export const variable = (name: string) => `$\{${name}}`;
