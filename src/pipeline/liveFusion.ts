@@ -11,8 +11,8 @@ import { loadModel } from './openModel.ts';
 import type { Conversation, MergeView } from './protocol.ts';
 import type { Suite } from './runData.ts';
 
-/** Held-out conversations of a probe. */
-const PROBE_CONVERSATIONS = 16;
+/** Held-out conversations of a probe: enough to see a change, few enough to follow a slider. */
+const PROBE_CONVERSATIONS = { gpu: 16, software: 8 };
 
 /** The parts of a fusion on one device. */
 interface Mounted {
@@ -42,7 +42,7 @@ export class LiveFusion {
   /** Takes over what a run left on the device. */
   constructor(gpu: Gpu, result: FusionResult, suites: readonly Suite[]) {
     this.#parts = result;
-    this.#probe = probeOf(suites);
+    this.#probe = probeOf(suites, PROBE_CONVERSATIONS[gpu.info.software ? 'software' : 'gpu']);
     this.#gpu = gpu;
     this.#merge = result.merge;
     this.#mounted = Promise.resolve(this.#mount(gpu, result.loadedPivot, result.merge));
@@ -89,9 +89,7 @@ export class LiveFusion {
 
   async probe(gpu: Gpu): Promise<{ nllPerByte: number; ms: number }> {
     const { fused } = await this.#on(gpu);
-    const started = performance.now();
-    const nllPerByte = await fused.nllPerByte(this.#probe, this.#parts.report.recipe.train.maxTokens);
-    return { nllPerByte, ms: performance.now() - started };
+    return fused.nllPerByte(this.#probe, this.#parts.report.recipe.train.maxTokens);
   }
 
   /**
@@ -176,13 +174,13 @@ export class LiveFusion {
 }
 
 /** The same few conversations every time, from every suite in turn. */
-function probeOf(suites: readonly Suite[]): Conversation[] {
+function probeOf(suites: readonly Suite[], most: number): Conversation[] {
   const chosen: Conversation[] = [];
   const longest = Math.max(0, ...suites.map(({ conversations }) => conversations.length));
   for (let index = 0; index < longest; index++) {
     for (const { conversations } of suites) {
       const one = conversations[index];
-      if (one && chosen.length < PROBE_CONVERSATIONS) chosen.push(one);
+      if (one && chosen.length < most) chosen.push(one);
     }
   }
   return chosen;

@@ -11,8 +11,8 @@ import type { ChatResult, ChatToken, Conversation, Message, NextToken, Sampling 
 
 /** Tokens that a chat can hold, where the model's context is longer. */
 const CHAT_TOKENS = 2048;
-/** Rows of a probe that go through at once. */
-const PROBE_TOKENS = 1024;
+/** Tokens of a probe that go through at once. */
+const PROBE_TOKENS = { gpu: 1024, software: 256 };
 /** Entries of a row that a person is shown. */
 export const SHOWN_ROWS = 10;
 
@@ -68,14 +68,21 @@ export class ModelRunner {
     });
   }
 
-  /** Nats per byte of the assistant's text. @throws AlloyError `bad-argument` when it is not finite */
-  nllPerByte(conversations: readonly Conversation[], maxTokens: number): Promise<number> {
+  /**
+   * Nats per byte of the assistant's text, and how long it took to work out.
+   * @throws AlloyError `bad-argument` when it is not finite
+   */
+  nllPerByte(
+    conversations: readonly Conversation[],
+    maxTokens: number,
+  ): Promise<{ nllPerByte: number; ms: number }> {
     return this.#run(async () => {
-      this.#many ??= this.#scorer(1, PROBE_TOKENS);
+      this.#many ??= this.#scorer(1, PROBE_TOKENS[this.#gpu.info.software ? 'software' : 'gpu']);
+      const started = performance.now();
       const scores = await scoreTexts(this.#many, this.model, conversations, maxTokens, async () => {});
       const total = (key: 'nats' | 'bytes') => scores.reduce((sum, one) => sum + one[key], 0);
-      const value = total('nats') / total('bytes');
-      if (Number.isFinite(value)) return value;
+      const nllPerByte = total('nats') / total('bytes');
+      if (Number.isFinite(nllPerByte)) return { nllPerByte, ms: performance.now() - started };
       throw new AlloyError(
         'bad-argument',
         'The fused model gives numbers that are not finite; reset the merge weights.',

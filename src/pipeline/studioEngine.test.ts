@@ -100,6 +100,7 @@ test('what is finished is not run again', async () => {
 test('a run that was paused, stepped, stopped and started anew ends with the same numbers', async () => {
   const other = new MemoryStorage();
   const stopped = new StudioEngine(tinyHost(testGpu, other));
+  const { bytes } = gpu.stats;
   const steps: number[] = [];
   let waited: Promise<void> | undefined;
   const run = await fuse(stopped, recipe, (event) => {
@@ -126,6 +127,7 @@ test('a run that was paused, stepped, stopped and started anew ends with the sam
   });
   await waited;
   expect(run.outcome).toBe('stopped');
+  expect(gpu.stats.bytes).toBe(bytes);
   expect(run.events.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['paused', 'resumed']));
   expect(run.events.some(({ kind }) => kind === 'report' || kind === 'done')).toBe(false);
   await expect(stopped.mergeView()).rejects.toMatchObject({ code: 'bad-argument' });
