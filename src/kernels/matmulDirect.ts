@@ -6,11 +6,8 @@
  * The eight threads of a workgroup stand side by side along j and need the same left values. With `share`, the four
  * lanes of a quad load a quarter of them each and pass them on by `quadBroadcast`: on lavapipe 2 to 3 times faster.
  * Where subgroups are missing, every lane loads them all.
- *
- * Sums are stored by a loop over a copy in an array: unrolled, the guarded stores of 64 outputs take lavapipe ten
- * seconds to compile, the loop a tenth of that.
  */
-import { declareSums, eachSum, multiplyAdd } from './matmulFragment.ts';
+import { declareSums, multiplyAdd, storeLoop } from './matmulFragment.ts';
 import type { Body, Contraction } from './matmulKernel.ts';
 import { type Operand, range } from './matmulOperand.ts';
 
@@ -61,7 +58,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     ${rightLoads(right, threadCols)}
     ${parts.join('\n')}
   }
-  ${storeSums(threadRows, threadCols)}
+  ${storeLoop(threadRows, threadCols, 'store4(first_i + row, first_j + 4u * quad, value);')}
 }`;
 }
 
@@ -145,15 +142,4 @@ function rightFragments({ contiguous, chunk }: Operand, cols: number, part: numb
       ),
     ])
     .join('\n');
-}
-
-function storeSums(rows: number, cols: number): string {
-  const quads = cols / 4;
-  return `var sums: array<vec4<f32>, ${rows * quads}>;
-  ${eachSum(rows, cols, (name, row, quad) => `sums[${row * quads + quad}] = ${name};`)}
-  for (var row = 0u; row < ${rows}u; row++) {
-    for (var quad = 0u; quad < ${quads}u; quad++) {
-      store4(first_i + row, first_j + 4u * quad, sums[row * ${quads}u + quad]);
-    }
-  }`;
 }
