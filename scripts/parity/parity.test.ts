@@ -1,5 +1,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { openDawn } from '../../src/gpu/dawn.ts';
+import { Gpu } from '../../src/gpu/gpu.ts';
 import { testGpu } from '../../src/gpu/testing.ts';
 import type { TensorSource } from '../../src/models/tensorSource.ts';
 import { Checks } from './checks.ts';
@@ -14,6 +16,14 @@ test('models of every family agree with the recordings', async () => {
   await checkModels(await testGpu(), goldens, checks);
   expect(checks.failed).toEqual([]);
   expect(checks.all.length).toBeGreaterThan(250);
+});
+
+test('so do they with the kernels that real GPUs run', async () => {
+  const gpu = await Gpu.open(await openDawn(), { software: false });
+  const checks = new Checks();
+  await checkModels(gpu, goldens, checks, undefined, ['gemma3', 'llama-tied-gqa', 'qwen2']);
+  expect(checks.failed).toEqual([]);
+  expect(checks.all.length).toBeGreaterThan(150);
 });
 
 test('block types agree with the recordings', async () => {

@@ -6,6 +6,8 @@ import { Program } from './program.ts';
 export interface GpuInfo {
   readonly vendor: string;
   readonly architecture: string;
+  /** The adapter's `device`: a model name, a number, or empty. */
+  readonly model: string;
   readonly description: string;
   /** True for lavapipe, SwiftShader and WARP: the kernels choose other tiles there. */
   readonly software: boolean;
@@ -88,9 +90,14 @@ export class Gpu {
 
   /**
    * Opens the adapter that `navigator.gpu` offers (the first argument replaces it in Node).
+   * @param options.software overrides what the adapter is taken for, so that a test can run the kernels of GPUs on a
+   *   software adapter
    * @throws AlloyError `no-webgpu` with what is missing and what to do.
    */
-  static async open(gpu: GPU | undefined = globalThis.navigator?.gpu): Promise<Gpu> {
+  static async open(
+    gpu: GPU | undefined = globalThis.navigator?.gpu,
+    options: { readonly software?: boolean } = {},
+  ): Promise<Gpu> {
     if (!gpu) {
       throw new AlloyError(
         'no-webgpu',
@@ -107,17 +114,26 @@ export class Gpu {
     const features = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
     const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]]));
     const device = await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
-    const { vendor, architecture, description } = adapter.info;
+    const { vendor, architecture, device: model, description } = adapter.info;
     const words = `${vendor} ${architecture} ${description}`;
     const software =
-      adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|basic render|\bcpu\b/i.test(words);
-    return new Gpu(device, { vendor, architecture, description, software, features: new Set(features) });
+      options.software ??
+      (adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|basic render|\bcpu\b/i.test(words));
+    return new Gpu(device, {
+      vendor,
+      architecture,
+      model,
+      description,
+      software,
+      features: new Set(features),
+    });
   }
 
   /** The adapter as a person would name it. */
   get name(): string {
-    const { description, vendor, architecture } = this.info;
-    return description || [vendor, architecture].filter(Boolean).join(' ') || 'WebGPU adapter';
+    const { description, vendor, architecture, model } = this.info;
+    const driver = description || [vendor, architecture].filter(Boolean).join(' ') || 'WebGPU adapter';
+    return /[a-z]{2}/i.test(model) ? `${model} (${driver})` : driver;
   }
 
   /** Storage that kernels and copies can use; zero-filled. `bytes` is rounded up to a multiple of 4. */
