@@ -10,17 +10,20 @@ export interface TokenBar {
   readonly isTrue?: boolean;
 }
 
-/** Likeliest tokens with their probabilities, one bar each, all on the scale 0 to 1. */
+/** Likeliest tokens with their probabilities, one bar each. */
 export function TokenBars({
   bars,
   tone,
   label,
   wide = false,
+  scale = 1,
 }: {
   readonly bars: readonly TokenBar[];
   readonly tone: string;
   readonly label: string;
   readonly wide?: boolean;
+  /** The probability that a full bar stands for; the same for lists that are to be compared. */
+  readonly scale?: number;
 }) {
   return (
     <ol
@@ -36,9 +39,9 @@ export function TokenBars({
             {visibleWhitespace(text) || '∅'}
           </span>
           <span className={classes.track}>
-            <span className={classes.bar} style={{ width: `${100 * probability}%` }} />
+            <span className={classes.bar} style={{ width: `${(100 * probability) / scale}%` }} />
             {reference === undefined ? null : (
-              <span className={classes.tick} style={{ left: `${100 * reference}%` }} />
+              <span className={classes.tick} style={{ left: `${(100 * reference) / scale}%` }} />
             )}
           </span>
           <span className={`${classes.value} num`}>{formatShare(probability)}</span>

@@ -97,12 +97,14 @@ function Rows({
   const ours = view.pivot[pivotIndex];
   const theirs = view.source[sourceIndex];
   const projected = view.projected[pivotIndex] ?? [];
+  const shown = [...(ours?.top ?? []), ...(theirs?.top ?? []), ...projected];
+  const scale = Math.max(0.05, ...shown.map((entry) => entry.probability));
   const bars = (token: LaneToken) => token.top.map((entry) => ({ ...entry, isTrue: entry.id === token.id }));
   return (
     <>
       {ours ? (
         <InspectorSection title="Pivot expected">
-          <TokenBars bars={bars(ours)} tone="pivot" label="Likeliest tokens of the pivot" />
+          <TokenBars bars={bars(ours)} tone="pivot" scale={scale} label="Likeliest tokens of the pivot" />
         </InspectorSection>
       ) : null}
       {theirs ? (
@@ -119,6 +121,7 @@ function Rows({
           <TokenBars
             bars={projected.map((entry) => ({ ...entry, isTrue: entry.text === ours?.text }))}
             tone={identify(source).tone}
+            scale={scale}
             label="The source’s row carried over"
           />
           <p>

@@ -105,7 +105,12 @@ function ColumnHeads() {
       ))}
       {hasFused ? null : (
         <div className={classes.head} data-missing>
-          <ModelBadge identity={{ ...identify('fused'), hollow: true }} named />
+          <span className={classes.missing}>
+            <ModelBadge identity={{ ...identify('fused'), hollow: true }} size={20} />
+            <span className={classes.headName} aria-hidden="true">
+              {identify('fused').label}
+            </span>
+          </span>
           {active ? (
             <Button size="compact-xs" variant="default" onClick={() => showStage('fuse')}>
               Being made
