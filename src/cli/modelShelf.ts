@@ -16,6 +16,7 @@ const cardSchema = z.looseObject({
   role: z.string(),
   file: z.string(),
   bytes: z.number(),
+  sha256: z.string(),
   parameters: z.number(),
   family: z.string(),
   vocab: z.number(),

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { LiveMerge, LiveMethod, MatrixStats } from '../merge/liveMerge.ts';
 import { AlloyError, required } from '../util/errors.ts';
+import type { OpenModel } from './openModel.ts';
 import type { Recipe } from './recipe.ts';
 
 const methodSchema = z.discriminatedUnion('kind', [
@@ -26,6 +27,8 @@ const matrixSchema = z.looseObject({
 const mergeSchema = z.looseObject({
   version: z.literal(1),
   method: methodSchema,
+  /** The model that the deltas belong to. */
+  pivot: z.looseObject({ name: z.string(), identity: z.string() }),
   sources: z.array(z.looseObject({ name: z.string(), adapter: z.string() })).min(1),
   matrices: z.array(matrixSchema).min(1),
 });
@@ -35,11 +38,13 @@ export type MergeFile = z.infer<typeof mergeSchema>;
 /** @param sources names and folders of the adapters, in the merge's order */
 export async function describeMerge(
   merge: LiveMerge,
+  { name, identity }: Pick<OpenModel, 'name' | 'identity'>,
   sources: readonly { readonly name: string; readonly adapter: string }[],
 ): Promise<MergeFile> {
   return {
     version: 1,
     method: { ...merge.method } as MergeFile['method'],
+    pivot: { name, identity },
     sources: sources.map((source) => ({ ...source })),
     norm: await merge.norm(),
     matrices: merge.stats.map((stats, index) => ({

@@ -61,6 +61,7 @@ async function parts(method: LiveMethod): Promise<MergeParts> {
   const live = await LiveMerge.create(gpu, base.config, loaded.weights, deltas, method);
   const merge = await describeMerge(
     live,
+    base,
     ['a', 'b', 'c'].map((name) => ({ name, adapter: `targets/${name}` })),
   );
   live.dispose();
@@ -143,6 +144,8 @@ describe('the file of a merge', () => {
     await expect(openMerged('run', { ...rest, merge: { ...merge, matrices } })).rejects.toThrow(
       /the delta of a lacks model\.layers\.9/u,
     );
+    const other = { ...rest.pivot, identity: 'another' };
+    await expect(openMerged('run', { ...rest, pivot: other, merge })).rejects.toThrow(/is not the model/u);
     const short = rest.deltas.map((one) => one.map((matrix) => ({ ...matrix, outFeatures: 3 })));
     await expect(openMerged('run', { ...rest, deltas: short, merge })).rejects.toThrow(/does not fit/u);
   });

@@ -95,6 +95,12 @@ function setWeights(live: LiveMerge, { matrices }: MergeFile): void {
 }
 
 function checkParts(name: string, { pivot, deltas, merge }: MergeParts): void {
+  if (pivot.identity !== merge.pivot.identity) {
+    throw new AlloyError(
+      'bad-file',
+      `${name}: its pivot ${pivot.name} is not the model that it was made with (${merge.pivot.name}); put that model back, or fuse anew.`,
+    );
+  }
   for (const [index, delta] of deltas.entries()) {
     const source = merge.sources[index]?.name ?? String(index);
     const byModule = new Map(delta.map((matrix) => [matrix.module, matrix]));

@@ -35,7 +35,7 @@ export async function remerge(
   let live: LiveMerge | undefined;
   try {
     live = await LiveMerge.create(gpu, pivot.config, loaded.weights, deltas, recipeMethod(recipe));
-    const merge = await describeMerge(live, old.sources);
+    const merge = await describeMerge(live, pivot, old.sources);
     const report = { ...run.report, recipe, device: gpu.name };
     if (!data) return { merge, report: { ...report, suites: withoutMerged(run.report.suites) } };
     const name = `merged (${recipe.merge.method})`;

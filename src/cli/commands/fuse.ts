@@ -41,7 +41,7 @@ variable. Finished stages are kept, so a stopped or changed run does only what i
       };
       const result = await runFusion({ ...run, onEvent }, recipe);
       const { pivot, sources, targets, sft } = result;
-      const merge = await describeMerge(result.merge, adapterFolders(sources));
+      const merge = await describeMerge(result.merge, pivot, adapterFolders(sources));
       const moved = await movedRecipe(placed, out, context);
       const report = { ...result.report, recipe, ...(reused > 0 && { reused }) };
       await writeRun(new NodeStorage(out), { recipe: moved, report, merge, pivot, targets, sft });
