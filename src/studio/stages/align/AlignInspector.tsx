@@ -112,6 +112,7 @@ function Rows({
           <TokenBars
             bars={bars(theirs)}
             tone={identify(source).tone}
+            scale={scale}
             label="Likeliest tokens of the source"
           />
         </InspectorSection>
