@@ -49,6 +49,8 @@ export interface DistilHooks {
   readonly resume?: DistilCheckpoint | undefined;
   readonly checkpointEvery: number;
   saveCheckpoint(checkpoint: DistilCheckpoint): Promise<void>;
+  /** True while `between` would wait: losses are told at once then. */
+  readonly waiting: () => boolean;
   /** Called between steps; may wait (pause) or throw (stop). */
   between(step: number): Promise<void>;
   onLosses(step: number, total: number, losses: readonly (StepLoss & { learningRate: number })[]): void;
@@ -119,7 +121,12 @@ async function trainSteps(
     await hooks.between(step);
     await trainer.step(packer.step(step), rate(step), step + 1);
     const done = step + 1;
-    if (done === steps || done - reported >= 32 || performance.now() - reportedAt >= REPORT_MS) {
+    if (
+      done === steps ||
+      hooks.waiting() ||
+      done - reported >= 32 ||
+      performance.now() - reportedAt >= REPORT_MS
+    ) {
       const losses = await trainer.readLosses();
       hooks.onLosses(
         done,

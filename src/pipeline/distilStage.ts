@@ -61,6 +61,7 @@ export async function distilTarget(
     resume,
     checkpointEvery,
     saveCheckpoint: (checkpoint) => context.store.write('checkpoint', key, writeCheckpoint(checkpoint)),
+    waiting: () => context.control.paused,
     between: () => context.control.checkpoint(),
     onLosses(step, total, losses) {
       progress ??= new StageProgress(context, 'distil', name, total);

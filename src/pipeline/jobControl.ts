@@ -13,6 +13,10 @@ export class JobControl {
     this.#onChange = onChange;
   }
 
+  get paused(): boolean {
+    return this.#paused;
+  }
+
   get stopped(): boolean {
     return this.#stopped;
   }

@@ -113,7 +113,7 @@ test('a run that was paused, stepped, stopped and started anew ends with the sam
           let seen = -1;
           while (seen !== steps.length) {
             seen = steps.length;
-            await new Promise((resolve) => setTimeout(resolve, 900));
+            await new Promise((resolve) => setTimeout(resolve, 2500));
           }
           return seen;
         };
