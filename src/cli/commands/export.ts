@@ -81,7 +81,7 @@ async function exportMerged(
     );
     const lacking =
       missing.length > 0
-        ? ` The pivot came without ${missing.join(', ')}: put it beside them from the pivot's original model.`
+        ? ` There was no ${missing.join(', ')} to copy: put that of the original model beside them.`
         : '';
     return {
       json: {
