@@ -58,21 +58,28 @@ function fill(words: number, mask: number, bias: number): Uint32Array<ArrayBuffe
   });
 }
 
-function activations(count: number, label: string): DeviceBuffer {
-  return gpu.createFrom(fill(count, 0x807fffff, 0x3f000000), label);
+/** Buffers of the candidates at hand, shared among them, by what they hold. */
+const shared = new Map<string, DeviceBuffer>();
+
+function buffer(label: string, words: number, mask: number, bias: number): DeviceBuffer {
+  const known = shared.get(`${label} ${words}`);
+  const made = known ?? gpu.createFrom(fill(words, mask, bias), label);
+  shared.set(`${label} ${words}`, made);
+  return made;
+}
+
+function activations(label: string, count: number): DeviceBuffer {
+  return buffer(label, count, 0x807fffff, 0x3f000000);
 }
 
 function weights(format: WeightFormat, n: number, k: number): MatrixOperand<DeviceBuffer> {
   const [mask, bias] = { f32: [0x807fffff, 0x3d000000], f16: [0x83ff83ff, 0x28002800], affine: [-1, 0] }[
     format.kind
   ] as [number, number];
-  const data = gpu.createFrom(fill(dataBytes(format, n, k) / 4, mask, bias), 'weight');
+  const data = buffer(formatName(format), dataBytes(format, n, k) / 4, mask, bias);
   if (format.kind !== 'affine') return { format, data };
-  return {
-    format,
-    data,
-    scales: gpu.createFrom(fill(scaleBytes(format, n, k) / 4, 0x83ff83ff, 0x20002000), 'scales'),
-  };
+  const scales = buffer(`${formatName(format)} scales`, scaleBytes(format, n, k) / 4, 0x83ff83ff, 0x20002000);
+  return { format, data, scales };
 }
 
 function product(
@@ -82,12 +89,12 @@ function product(
   strategy?: Strategy,
 ): Candidate {
   const shape = { m, n, k, strategy };
-  const x = activations(m * k, 'x');
-  const dy = activations(m * n, 'dy');
+  const x = activations('x', m * k);
+  const dy = activations('dy', m * n);
   const dispatch = {
     nt: () => matmulNT({ x, weight: weights(format, n, k), y: dy }, shape, tuning),
     nn: () => matmulNN({ dy, weight: weights(format, n, k), dx: x }, shape, tuning),
-    tn: () => matmulTN({ dy, x, dw: gpu.createBuffer(n * k * 4, 'dw') }, shape, tuning),
+    tn: () => matmulTN({ dy, x, dw: activations('dw', n * k) }, shape, tuning),
   }[op]();
   const label = `${op} ${formatName(format).padEnd(9)} ${m}x${n}x${k}`.padEnd(32) + dispatch.kernel.name;
   const weightBytes = dataBytes(format, n, k) + scaleBytes(format, n, k);
@@ -115,8 +122,8 @@ async function measure(candidates: readonly Candidate[]): Promise<void> {
     }
   }
   for (const program of programs) program.dispose();
-  const buffers = new Set(candidates.flatMap(({ dispatch }) => Object.values(dispatch.buffers)));
-  for (const buffer of buffers) gpu.destroyBuffer(buffer);
+  for (const one of shared.values()) gpu.destroyBuffer(one);
+  shared.clear();
 }
 
 function report(candidates: readonly Candidate[]): void {
@@ -201,7 +208,7 @@ if (options.compare) {
         '32x32x32x4x4x1',
         '32x32x32x4x4x2',
         '32x32x16x4x4x4',
-        '32x32x8x4x4x8',
+        '64x64x32x8x8x1',
       ].map((spec) => product(op, f32, shape, tile(spec))),
     );
   }

@@ -1,117 +1,42 @@
 import { describe, expect, test } from 'vitest';
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import { runOnGpu, type TestArray, testValues } from '../gpu/testing.ts';
-import { type MatrixOperand, matmulNN, matmulNT, matmulTN } from './matmul.ts';
-import { columnSums } from './matmulColumnSums.ts';
-import type { Strategy } from './matmulStrategy.ts';
+import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { matmulNN, matmulNT, matmulTN } from './matmul.ts';
+import { chooseStrategy, type Strategy } from './matmulStrategy.ts';
+import { DIRECT, expectClose, F32, nans, norm, Q4, TILE, weightMatrix } from './matmulTesting.ts';
 import { packMatrix } from './quantize.ts';
-import {
-  columnSumsReference,
-  matmulNNReference,
-  matmulNTReference,
-  matmulTNReference,
-} from './reference/matmul.ts';
+import { matmulNNReference, matmulNTReference, matmulTNReference } from './reference/matmul.ts';
 import { formatName, type PackedMatrix, unpack, type WeightFormat } from './weightFormat.ts';
 
-const F32: WeightFormat = { kind: 'f32' };
-const Q4: WeightFormat = { kind: 'affine', bits: 4, group: 32, scales: 'f16' };
+const Q8: WeightFormat = { kind: 'affine', bits: 8, group: 16, scales: 'f32' };
 const FORMATS: WeightFormat[] = [
   F32,
   { kind: 'f16' },
   Q4,
   { kind: 'affine', bits: 4, group: 16, scales: 'f32' },
   { kind: 'affine', bits: 8, group: 32, scales: 'f16' },
-  { kind: 'affine', bits: 8, group: 16, scales: 'f32' },
+  Q8,
 ];
-
-const TILE_64: Strategy = {
-  kind: 'tiled',
-  tileRows: 64,
-  tileCols: 64,
-  depth: 32,
-  threadRows: 4,
-  threadCols: 4,
-  slices: 1,
-};
-const TILE_32: Strategy = { ...TILE_64, tileRows: 32, tileCols: 32, slices: 2 };
-const DIRECT: Strategy = { kind: 'direct', threadRows: 8, threadCols: 8, share: true };
 const DIRECT_ALONE: Strategy = { kind: 'direct', threadRows: 4, threadCols: 8, share: false };
-
-/** All formats where compiling is cheap on software adapters; the reading code is the same in all strategies. */
-const CASES: readonly (readonly [Strategy, readonly WeightFormat[]])[] = [
-  [DIRECT, FORMATS],
-  [DIRECT_ALONE, [F32, Q4]],
-  [TILE_64, [F32, { kind: 'f16' }, Q4]],
-  [TILE_32, [{ kind: 'affine', bits: 8, group: 16, scales: 'f32' }]],
-  [{ ...TILE_64, tileRows: 128, threadRows: 8 }, [Q4]],
-];
 const VECTORS: Strategy[] = [
   { kind: 'vector', threadRows: 1, threadCols: 4, lanes: 32, teams: 4 },
   { kind: 'vector', threadRows: 4, threadCols: 2, lanes: 16, teams: 2 },
 ];
 
-/** [m, n, k]: odd ones, multiples of 4, 8 and 32, one of each, longer than a tile. */
-const SHAPES = [
+type Shape = readonly [m: number, n: number, k: number];
+/** Odd ones, one of each, multiples of 4 and of 8 but not of 32, longer than a tile. */
+const SHAPES: readonly Shape[] = [
   [1, 1, 1],
   [3, 7, 5],
   [17, 33, 65],
   [65, 40, 40],
   [70, 72, 128],
   [5, 136, 96],
-] as const;
-
-function name(strategy: Strategy): string {
-  return Object.values(strategy).join('-');
-}
-
-/** A weight matrix, its arrays by buffer name, and the operand of those buffers. */
-function weightMatrix(rows: number, cols: number, format: WeightFormat, seed = 2) {
-  const packed = packMatrix(testValues(rows * cols, seed), rows, cols, format);
-  const arrays: Record<string, TestArray> = { weight: packed.data };
-  if (packed.scales) arrays.scales = packed.scales;
-  const operand = (buffers: Readonly<Record<string, DeviceBuffer>>): MatrixOperand<DeviceBuffer> => ({
-    format,
-    data: buffers.weight!,
-    scales: buffers.scales,
-  });
-  return { packed, arrays, operand, values: unpack(packed) };
-}
-
-function nans(count: number): Float32Array<ArrayBuffer> {
-  return new Float32Array(count).fill(Number.NaN);
-}
-
-/**
- * Every output within 4 sqrt(R) 2^-24 of the product of the norms of its row and its column, which bounds the
- * rounding of R sums; `terms` is added for what the epilogue adds.
- */
-function expectClose(
-  got: Float32Array,
-  wanted: Float64Array,
-  left: (i: number) => number,
-  right: (j: number) => number,
-  cols: number,
-  reduction: number,
-  terms = 0,
-): void {
-  expect(got.length).toBe(wanted.length);
-  const unit = 4 * Math.sqrt(reduction) * 2 ** -24;
-  for (let at = 0; at < wanted.length; at++) {
-    const bound = unit * (left(Math.floor(at / cols)) * right(at % cols) + terms) + 1e-30;
-    const miss = Math.abs(got[at]! - wanted[at]!);
-    if (!(miss <= bound)) {
-      throw new Error(
-        `[${Math.floor(at / cols)}, ${at % cols}]: ${got[at]} for ${wanted[at]}, bound ${bound}`,
-      );
-    }
-  }
-}
-
-function norm(values: ArrayLike<number>, from: number, step: number, count: number): number {
-  let sum = 0;
-  for (let i = 0; i < count; i++) sum += values[from + i * step]! ** 2;
-  return Math.sqrt(sum);
-}
+];
+/** Software adapters take seconds to compile a kernel with barriers: one ragged and one aligned shape for those. */
+const TILE_SHAPES: readonly Shape[] = [
+  [17, 33, 65],
+  [70, 136, 96],
+];
 
 async function checkNT(
   [m, n, k]: readonly [number, number, number],
@@ -178,223 +103,94 @@ async function checkTN(
   );
 }
 
-describe.each(CASES.map(([strategy, formats]) => [name(strategy), strategy, formats] as const))(
-  '%s',
-  (_, strategy, formats) => {
-    for (const format of formats) {
-      test(`NT and NN with ${formatName(format)}`, async () => {
-        for (const shape of SHAPES) {
-          await checkNT(shape, format, strategy);
-          await checkNN(shape, format, strategy);
-        }
-      });
-    }
-    test('TN', async () => {
-      for (const shape of [...SHAPES, [300, 8, 44] as const]) await checkTN(shape, strategy);
-    });
-  },
-);
-
-describe.each(VECTORS.map((strategy) => [name(strategy), strategy] as const))('%s', (_, strategy) => {
+describe('direct', () => {
   for (const format of FORMATS) {
-    test(`NT with ${formatName(format)}`, async () => {
-      for (const shape of [...SHAPES, [1, 9, 1100] as const, [8, 16, 2048] as const]) {
-        await checkNT(shape, format, strategy);
+    test(`NT and NN with ${formatName(format)}`, async () => {
+      for (const shape of SHAPES) {
+        await checkNT(shape, format, DIRECT);
+        await checkNN(shape, format, DIRECT);
       }
     });
   }
+  test('TN', async () => {
+    for (const shape of [...SHAPES, [300, 8, 44] as const]) await checkTN(shape, DIRECT);
+  });
+  test('without shared loads', async () => {
+    for (const shape of TILE_SHAPES) {
+      await checkNT(shape, Q4, DIRECT_ALONE);
+      await checkNN(shape, F32, DIRECT_ALONE);
+      await checkTN(shape, DIRECT_ALONE);
+    }
+  });
 });
 
-test.each(['software', 'gpu'] as const)(
-  'the chosen strategies for %s are right in every regime',
-  async (tuning) => {
-    for (const format of [F32, Q4]) {
-      for (const shape of [
-        [1, 300, 64],
-        [2, 9, 40],
-        [3, 64, 576],
-        [7, 20, 8],
-        [8, 17, 33],
-      ] as const) {
-        await checkNT(shape, format, undefined, tuning);
-      }
-      await checkNT([260, 270, 40], format, undefined, tuning);
-      await checkNN([260, 40, 264], format, undefined, tuning);
-      await checkNN([1, 40, 264], format, undefined, tuning);
-      await checkNT([520, 1100, 8], format, undefined, tuning);
+describe('tiled', () => {
+  test.each([F32, Q4])('NT and NN with $kind', async (format) => {
+    for (const shape of TILE_SHAPES) {
+      await checkNT(shape, format, TILE);
+      await checkNN(shape, format, TILE);
     }
-    await checkTN([40, 260, 270], undefined, tuning);
-    await checkTN([1000, 8, 64], undefined, tuning);
-    await checkTN([1000, 16, 300], undefined, tuning);
+  });
+  test('TN', async () => {
+    for (const shape of TILE_SHAPES) await checkTN(shape, TILE);
+  });
+  test('other blocks and slices', async () => {
+    const aligned: Shape = [70, 136, 96];
+    await checkNN(aligned, { kind: 'f16' }, { ...TILE, depth: 16, threadRows: 8 });
+    await checkNT(aligned, Q8, { ...TILE, tileRows: 32, tileCols: 32, slices: 2 });
+    await checkTN([600, 20, 44], { ...TILE, tileRows: 16, tileCols: 16, depth: 8, slices: 16 });
+  });
+});
+
+describe.each(VECTORS.map((strategy) => [Object.values(strategy).join('-'), strategy] as const))(
+  '%s',
+  (_, strategy) => {
+    for (const format of FORMATS) {
+      test(`NT with ${formatName(format)}`, async () => {
+        for (const shape of [...SHAPES, [1, 9, 1100] as const, [8, 16, 2048] as const]) {
+          await checkNT(shape, format, strategy);
+        }
+      });
+    }
   },
 );
 
-describe('epilogue', () => {
-  const [m, n, k] = [9, 12, 20];
-  const x = testValues(m * k, 1);
-  const w = weightMatrix(n, k, Q4);
-  const columnScale = testValues(5, 6);
-  /** columnScale[1 + floor(n / 4)] */
-  const spread = Float32Array.from({ length: n }, (_, at) => columnScale[1 + Math.floor(at / 4)]!);
-  const scale = { scaleOffset: 1, scaleGroup: 4 };
-  const both: Strategy[] = [TILE_64, DIRECT];
+describe('the strategy of an adapter and a shape', () => {
+  const FEW_ROWS: readonly Shape[] = [
+    [1, 300, 64],
+    [2, 9, 40],
+    [3, 64, 576],
+    [7, 20, 8],
+    [8, 17, 33],
+  ];
 
-  test.each([...both, VECTORS[1]!].map((strategy) => [strategy.kind, strategy] as const))(
-    'NT adds scale, bias, residual and what was there: %s',
-    async (_, strategy) => {
-      const bias = testValues(n, 7);
-      const residual = testValues(m * n, 8);
-      const before = testValues(m * n, 9);
-      const out = await runOnGpu(
-        { ...w.arrays, x, bias, residual, columnScale, y: before, z: before },
-        (b) => [
-          matmulNT(
-            {
-              x: b.x!,
-              weight: w.operand(b),
-              y: b.y!,
-              bias: b.bias,
-              residual: b.residual,
-              columnScale: b.columnScale,
-            },
-            { m, n, k, ...scale, accumulate: true, strategy },
-            'gpu',
-          ),
-          matmulNT(
-            { x: b.x!, weight: w.operand(b), y: b.z!, bias: b.bias },
-            { m, n, k, alpha: -2, strategy },
-            'gpu',
-          ),
-        ],
-      );
-      const wanted = matmulNTReference(x, w.values, m, n, k, { bias, residual, columnScale: spread });
-      for (let at = 0; at < wanted.length; at++) wanted[at] = wanted[at]! + before[at]!;
-      const rows = (i: number) => norm(x, i * k, 1, k);
-      const cols = (j: number) => norm(w.values, j * k, 1, k);
-      expectClose(out.y!, wanted, rows, cols, n, k, 3);
-      const scaled = matmulNTReference(x, w.values, m, n, k, {
-        bias,
-        columnScale: new Float32Array(n).fill(-2),
-      });
-      expectClose(out.z!, scaled, (i) => 2 * rows(i), cols, n, k, 1);
-    },
-  );
-
-  test.each(both.map((strategy) => [strategy.kind, strategy] as const))(
-    'NN and TN apply the scale to the columns of dY and accumulate: %s',
-    async (_, strategy) => {
-      const dy = testValues(m * n, 3);
-      const dxBefore = testValues(m * k, 4);
-      const dwBefore = testValues(n * k, 5);
-      const shape = { m, n, k, ...scale, accumulate: true, strategy };
-      const out = await runOnGpu({ ...w.arrays, x, dy, columnScale, dx: dxBefore, dw: dwBefore }, (b) => [
-        matmulNN({ dy: b.dy!, weight: w.operand(b), dx: b.dx!, columnScale: b.columnScale }, shape, 'gpu'),
-        matmulTN(
-          { dy: b.dy!, x: b.x!, dw: b.dw!, columnScale: b.columnScale },
-          { ...shape, alpha: 3 },
-          'gpu',
-        ),
-      ]);
-      const dx = matmulNNReference(dy, w.values, m, n, k, { columnScale: spread });
-      const dw = matmulTNReference(dy, x, m, n, k, { columnScale: spread, alpha: 3 });
-      for (let at = 0; at < dx.length; at++) dx[at] = dx[at]! + dxBefore[at]!;
-      for (let at = 0; at < dw.length; at++) dw[at] = dw[at]! + dwBefore[at]!;
-      expectClose(
-        out.dx!,
-        dx,
-        (i) => norm(dy, i * n, 1, n),
-        (j) => norm(w.values, j, k, n),
-        k,
-        n,
-        1,
-      );
-      expectClose(
-        out.dw!,
-        dw,
-        (i) => 3 * norm(dy, i, n, m),
-        (j) => norm(x, j, k, m),
-        k,
-        m,
-        1,
-      );
-    },
-  );
-
-  /** Two heads write into columns of one logits buffer and read them back. */
-  test.each(
-    both.flatMap(
-      (strategy) =>
-        [
-          [strategy, 24, 12],
-          [strategy, 19, 5],
-        ] as const,
-    ),
-  )('reads and writes columns of wider rows: %o stride %i offset %i', async (strategy, stride, offset) => {
-    const wide = testValues(m * stride, 10);
-    const columns = { stride, offset };
-    const cut = Float32Array.from(
-      { length: m * n },
-      (_, at) => wide[Math.floor(at / n) * stride + offset + (at % n)]!,
-    );
-    const xWide = new Float32Array(m * (k + 4)).fill(Number.NaN);
-    for (let at = 0; at < m * k; at++) xWide[Math.floor(at / k) * (k + 4) + 4 + (at % k)] = x[at]!;
-    const xColumns = { stride: k + 4, offset: 4 };
-    const out = await runOnGpu(
-      { ...w.arrays, x: xWide, wide, y: wide, dx: nans(m * (k + 4)), dw: nans(n * k) },
-      (b) => [
-        matmulNT(
-          { x: b.x!, weight: w.operand(b), y: b.y!, residual: b.wide },
-          { m, n, k, x: xColumns, y: columns, residual: columns, strategy },
-          'gpu',
-        ),
-        matmulNN(
-          { dy: b.wide!, weight: w.operand(b), dx: b.dx! },
-          { m, n, k, dy: columns, dx: xColumns, strategy },
-          'gpu',
-        ),
-        matmulTN({ dy: b.wide!, x: b.x!, dw: b.dw! }, { m, n, k, dy: columns, x: xColumns, strategy }, 'gpu'),
-      ],
-    );
-    const rows = (i: number) => norm(x, i * k, 1, k);
-    const y = Float32Array.from(
-      { length: m * n },
-      (_, at) => out.y![Math.floor(at / n) * stride + offset + (at % n)]!,
-    );
-    expectClose(
-      y,
-      matmulNTReference(x, w.values, m, n, k, { residual: cut }),
-      rows,
-      (j) => norm(w.values, j * k, 1, k),
-      n,
-      k,
-      1,
-    );
-    for (let at = 0; at < wide.length; at++) {
-      const column = at % stride;
-      if (column < offset || column >= offset + n) expect(out.y![at]).toBe(wide[at]);
+  test('on software adapters is right in every regime', async () => {
+    for (const format of [F32, Q4]) {
+      for (const shape of FEW_ROWS) await checkNT(shape, format, undefined, 'software');
+      await checkNT([70, 90, 40], format, undefined, 'software');
+      await checkNN([1, 40, 264], format, undefined, 'software');
+      await checkNN([70, 40, 264], format, undefined, 'software');
     }
-    const dx = Float32Array.from(
-      { length: m * k },
-      (_, at) => out.dx![Math.floor(at / k) * (k + 4) + 4 + (at % k)]!,
-    );
-    expectClose(
-      dx,
-      matmulNNReference(cut, w.values, m, n, k),
-      (i) => norm(cut, i * n, 1, n),
-      (j) => norm(w.values, j, k, n),
-      k,
-      n,
-    );
-    for (let row = 0; row < m; row++)
-      expect(out.dx!.subarray(row * (k + 4), row * (k + 4) + 4)).toEqual(nans(4));
-    expectClose(
-      out.dw!,
-      matmulTNReference(cut, x, m, n, k),
-      (i) => norm(cut, i, n, m),
-      (j) => norm(x, j, k, m),
-      k,
-      m,
-    );
+    await checkTN([300, 16, 270], undefined, 'software');
+    await checkTN([1, 3, 5], undefined, 'software');
+  });
+
+  test('on GPUs is right for a few rows', async () => {
+    for (const shape of FEW_ROWS) await checkNT(shape, Q4, undefined, 'gpu');
+  });
+
+  test('follows rows, tiles and the length of the reduction', () => {
+    const kind = (product: 'nt' | 'nn' | 'tn', i: number, j: number, r: number, bits = 32) => {
+      const plan = chooseStrategy('gpu', product, { i, j, r }, bits);
+      return plan.kind === 'tiled' ? `${plan.tileRows}x${plan.slices}` : `${plan.kind} ${plan.threadRows}`;
+    };
+    expect(kind('nt', 1, 896, 896, 4)).toBe('vector 1');
+    expect(kind('nt', 6, 896, 896, 4)).toBe('vector 8');
+    expect(kind('nt', 9, 896, 896)).toBe('32x4');
+    expect(kind('nt', 4096, 896, 896)).toBe('64x1');
+    expect(kind('nn', 1, 896, 896)).toBe('32x4');
+    expect(kind('tn', 16, 896, 4096)).toBe('16x16');
+    expect(kind('tn', 896, 4864, 4096)).toBe('64x1');
   });
 });
 
@@ -439,43 +235,4 @@ test('an affine weight without scales is refused', () => {
   expect(() =>
     matmulNT({ x: 0, weight: { format: Q4, data: 1 }, y: 2 }, { m: 1, n: 1, k: 1 }, 'gpu'),
   ).toThrow(/scales/);
-});
-
-test('columnSums adds rows, replaces or accumulates, and reads columns of wider rows', async () => {
-  for (const [m, n] of [
-    [1, 1],
-    [3, 17],
-    [33, 16],
-    [1000, 65],
-  ] as const) {
-    const dy = testValues(m * n, 1);
-    const wide = testValues(m * (n + 7), 2);
-    const before = testValues(n, 3);
-    const out = await runOnGpu({ dy, wide, db: nans(n), sum: before }, (b) => [
-      columnSums({ dy: b.dy, db: b.db }, { m, n }),
-      columnSums({ dy: b.wide, db: b.sum }, { m, n, dy: { stride: n + 7, offset: 5 }, accumulate: true }),
-    ]);
-    const cut = Float32Array.from(
-      { length: m * n },
-      (_, at) => wide[Math.floor(at / n) * (n + 7) + 5 + (at % n)]!,
-    );
-    const sums = columnSumsReference(cut, m, n).map((sum, at) => sum + before[at]!);
-    expectClose(
-      out.db,
-      columnSumsReference(dy, m, n),
-      () => 1,
-      (j) => norm(dy, j, n, m),
-      n,
-      m,
-    );
-    expectClose(
-      out.sum,
-      sums,
-      () => 1,
-      (j) => norm(cut, j, n, m),
-      n,
-      m,
-      1,
-    );
-  }
 });

@@ -202,9 +202,8 @@ function weights<B>(contiguous: Axis, { format, data, scales }: MatrixOperand<B>
 
 function contract<B>(job: Job<B>, shape: MatmulShape, tuning: Tuning): Dispatch<B> {
   const { product, extent, out } = job;
-  const wordful = valuesOfWord(job.right.format);
-  const strategy = shape.strategy ?? chooseStrategy(tuning, product, extent, wordful === 8);
-  const chunks = chunksOf(strategy, job, wordful);
+  const strategy = shape.strategy ?? chooseStrategy(tuning, product, extent, elementBits(job.right.format));
+  const chunks = chunksOf(strategy, job);
   const step =
     strategy.kind === 'tiled' || job.right.contiguous === 'free'
       ? chunks.left
@@ -265,19 +264,15 @@ function bodyAndGrid(
   }
 }
 
-/** Values to read at a time so that whole words are read: one vec4, or the 8 that fill a word at 4 bits. */
-function valuesOfWord(format: WeightFormat): 4 | 8 {
-  return elementBits(format) === 4 ? 8 : 4;
-}
-
-/** How many values each operand reads at a time; decoding a few rows reads up to 16 bytes of weights. */
-function chunksOf<B>(
-  { kind }: Strategy,
-  { left, right }: Job<B>,
-  wordful: 4 | 8,
-): { left: Chunk; right: Chunk } {
+/**
+ * How many values each operand reads at a time: one vec4, or the 8 that fill a word at 4 bits; decoding a few rows
+ * reads up to 16 bytes of weights.
+ */
+function chunksOf<B>({ kind }: Strategy, { left, right }: Job<B>): { left: Chunk; right: Chunk } {
+  const bits = elementBits(right.format);
+  const wordful = bits === 4 ? 8 : 4;
   if (kind !== 'vector') return { left: 4, right: wordful };
-  const widest = Math.max(8, 128 / elementBits(right.format));
+  const widest = Math.max(8, 128 / bits);
   const chunk = ([32, 16, 8] as const).find((size) => size <= widest && left.cols % size === 0) ?? wordful;
   return { left: chunk, right: chunk };
 }

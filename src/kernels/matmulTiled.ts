@@ -16,15 +16,15 @@ import { type Operand, range } from './matmulOperand.ts';
 
 export interface TiledPlan {
   readonly kind: 'tiled';
-  /** Outputs of a workgroup. */
+  /** Outputs of a workgroup. The side of an operand contiguous along the reduction needs a multiple of 8 threads. */
   readonly tileRows: number;
   readonly tileCols: number;
   /** Steps of the reduction in workgroup memory at a time. */
-  readonly depth: 16 | 32;
+  readonly depth: 8 | 16 | 32;
   /** Outputs of a thread; multiples of 4. */
   readonly threadRows: 4 | 8;
   readonly threadCols: 4 | 8;
-  readonly slices: 1 | 2 | 4 | 8;
+  readonly slices: 1 | 2 | 4 | 8 | 16;
 }
 
 /** Threads along rows and columns of the tile. */
