@@ -118,7 +118,7 @@ async function settled(page: Page, read: () => Promise<number>): Promise<number>
     const now = await read();
     if (now === before) return now;
     before = now;
-    await page.waitForTimeout(1500);
+    await page.waitForTimeout(5000);
   }
   throw new Error(`The run went on after it was paused, to ${before} %.`);
 }
