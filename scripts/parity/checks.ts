@@ -5,10 +5,15 @@ export interface Check {
   readonly detail: string;
 }
 
-/** Collects comparisons and prints those that fail. */
+/** Collects comparisons and tells those that fail. */
 export class Checks {
+  readonly #tell: (line: string) => void;
   readonly all: Check[] = [];
   readonly skipped: string[] = [];
+
+  constructor(tell: (line: string) => void = console.log) {
+    this.#tell = tell;
+  }
 
   get failed(): readonly Check[] {
     return this.all.filter((check) => !check.passed);
@@ -16,12 +21,12 @@ export class Checks {
 
   skip(name: string, why: string): void {
     this.skipped.push(`${name}: ${why}`);
-    console.log(`skip  ${name}: ${why}`);
+    this.#tell(`skip  ${name}: ${why}`);
   }
 
   add(name: string, passed: boolean, detail = ''): void {
     this.all.push({ name, passed, detail });
-    if (!passed) console.log(`FAIL  ${name}  ${detail}`);
+    if (!passed) this.#tell(`FAIL  ${name}  ${detail}`);
   }
 
   /** Passes when every element differs by at most `tolerance`. NaN and a wrong length fail. */

@@ -9,10 +9,12 @@ import { checkMerge } from './merge.ts';
 import { checkModels } from './models.ts';
 import { checkQuant } from './quant.ts';
 
+/** The assertions show what failed; the wrong weight is meant to fail. */
+const quiet = () => undefined;
 const goldens = join(import.meta.dirname, '../../fixtures/goldens');
 
 test('models of every family agree with the recordings', async () => {
-  const checks = new Checks();
+  const checks = new Checks(quiet);
   await checkModels(await testGpu(), goldens, checks);
   expect(checks.failed).toEqual([]);
   expect(checks.all.length).toBeGreaterThan(250);
@@ -20,21 +22,21 @@ test('models of every family agree with the recordings', async () => {
 
 test('so do they with the kernels that real GPUs run', async () => {
   const gpu = await Gpu.open(await openDawn(), { software: false });
-  const checks = new Checks();
+  const checks = new Checks(quiet);
   await checkModels(gpu, goldens, checks, undefined, ['gemma3', 'llama-tied-gqa', 'qwen2']);
   expect(checks.failed).toEqual([]);
   expect(checks.all.length).toBeGreaterThan(150);
 });
 
 test('block types agree with the recordings', async () => {
-  const checks = new Checks();
+  const checks = new Checks(quiet);
   await checkQuant(await testGpu(), goldens, checks);
   expect(checks.failed).toEqual([]);
   expect(checks.all.length).toBeGreaterThan(40);
 });
 
 test('merges agree with the recordings', () => {
-  const checks = new Checks();
+  const checks = new Checks(quiet);
   checkMerge(goldens, checks);
   expect(checks.failed).toEqual([]);
   expect(checks.all.length).toBeGreaterThan(5);
@@ -56,7 +58,7 @@ function oneWrongWeight(source: TensorSource): TensorSource {
 }
 
 test('one wrong weight is noticed in the logits and the gradients', async () => {
-  const checks = new Checks();
+  const checks = new Checks(quiet);
   await checkModels(await testGpu(), goldens, checks, oneWrongWeight, ['llama-tied-gqa']);
   const failed = checks.failed.map(({ name }) => name).join('\n');
   for (const part of ['logits', 'gradient of model.layers.0', 'distillation']) expect(failed).toContain(part);
