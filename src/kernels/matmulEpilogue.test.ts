@@ -100,12 +100,12 @@ describe('epilogue', () => {
 
   /** Two heads write into columns of one logits buffer and read them back. */
   test.each([
-    [TILE, 24, 12],
-    [DIRECT, 24, 12],
-    [DIRECT, 19, 5],
+    ['tiled', 24, 12, TILE],
+    ['direct', 24, 12, DIRECT],
+    ['direct', 19, 5, DIRECT],
   ] as const)(
-    'reads and writes columns of wider rows: %o stride %i offset %i',
-    async (strategy, stride, offset) => {
+    'reads and writes columns of wider rows: %s stride %i offset %i',
+    async (_, stride, offset, strategy) => {
       const wide = testValues(m * stride, 10);
       const columns = { stride, offset };
       const cut = Float32Array.from(
