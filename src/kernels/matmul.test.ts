@@ -172,7 +172,7 @@ describe('the strategy of an adapter and a shape', () => {
 
   test('on GPUs is right for a few rows', async () => {
     await checkNT([2, 9, 40], Q4, undefined, 'gpu');
-    await checkNT([7, 20, 64], Q4, undefined, 'gpu');
+    await checkNT([3, 20, 40], F32, undefined, 'gpu');
   });
 
   test('follows rows, tiles and the length of the reduction', () => {

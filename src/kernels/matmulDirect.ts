@@ -44,6 +44,7 @@ function directCode({ left, right }: Contraction, { threadRows, threadCols, shar
       ${multiplyAdd(threadRows, threadCols, left.contiguous, right.contiguous)}
     }`,
   );
+  const rowCount = `min(${threadRows}u, params.i_count - first_i)`;
   return `
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32${builtins}) {
@@ -58,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     ${rightLoads(right, threadCols)}
     ${parts.join('\n')}
   }
-  ${storeLoop(threadRows, threadCols, 'store4(first_i + row, first_j + 4u * quad, value);')}
+  ${storeLoop(threadRows, threadCols, 'store4(first_i + row, first_j + 4u * quad, value);', rowCount)}
 }`;
 }
 

@@ -44,17 +44,19 @@ export function multiplyAdd(rows: number, cols: number, leftAxis: Axis, rightAxi
 }
 
 /**
- * Runs `store` for every `row` and `quad` with its `value`. A loop over a copy of the sums, because software adapters
- * take seconds to compile as many guarded stores in a row; GPU compilers unroll it.
+ * Runs `store` for every `row` and `quad` with its `value`, in a loop over a copy of the sums, because software
+ * adapters take seconds to compile as many guarded stores in a row. GPU compilers unroll it. `rowCount` is a WGSL
+ * expression that keeps the others from doing so.
  */
-export function storeLoop(rows: number, cols: number, store: string): string {
+export function storeLoop(rows: number, cols: number, store: string, rowCount = `${rows}u`): string {
   const quads = cols / 4;
   return `var sums: array<vec4<f32>, ${rows * quads}>;
   ${eachSum(rows, cols, (name, row, quad) => `sums[${row * quads + quad}] = ${name};`)}
-  for (var row = 0u; row < ${rows}u; row++) {
-    for (var quad = 0u; quad < ${quads}u; quad++) {
-      let value = sums[row * ${quads}u + quad];
-      ${store}
-    }
+  let stores = ${rowCount} * ${quads}u;
+  for (var index = 0u; index < stores; index++) {
+    let row = index / ${quads}u;
+    let quad = index % ${quads}u;
+    let value = sums[index];
+    ${store}
   }`;
 }
