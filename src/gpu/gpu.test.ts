@@ -43,3 +43,19 @@ test('a buffer written and bound twice is refused', async () => {
     /bound more than once/,
   );
 });
+
+test('a kernel whose feature the device lacks runs as its fallback', async () => {
+  const ahead = defineKernel({
+    name: 'test.ahead',
+    buffers: { x: read('f32'), y: write('f32') },
+    params: { count: 'u32', a: 'f32' },
+    enable: ['a_feature_that_no_device_has'],
+    fallback: axpy,
+    code: 'this does not compile',
+  });
+  const x = testValues(64);
+  const out = await runOnGpu({ x, y: new Float32Array(64) }, ({ x, y }) => [
+    dispatch(ahead, { x, y }, { count: 64, a: 2 }, [1, 1, 1]),
+  ]);
+  expect(out.y[5]).toBeCloseTo(2 * x[5]!, 6);
+});
