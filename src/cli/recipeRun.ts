@@ -106,8 +106,7 @@ function showEvent(event: RunEvent, progress: Progress): void {
     case 'loss':
     case 'merged':
     case 'report':
-    case 'paused':
-    case 'resumed':
+    case 'state':
     case 'done':
       break;
     default:

@@ -51,9 +51,11 @@ export interface DistilHooks {
   saveCheckpoint(checkpoint: DistilCheckpoint): Promise<void>;
   /** True while `between` would wait: losses are told at once then. */
   readonly waiting: () => boolean;
+  /** Called once, before the kernels of the first step are compiled. */
+  onBegin(step: number, total: number): void;
   /** Called between steps; may wait (pause) or throw (stop). */
   between(step: number): Promise<void>;
-  onLosses(step: number, total: number, losses: readonly (StepLoss & { learningRate: number })[]): void;
+  onLosses(step: number, losses: readonly (StepLoss & { learningRate: number })[]): void;
 }
 
 const ADAM_EPSILON = 1e-8;
@@ -73,6 +75,7 @@ export async function distil(
     ({ pivot, targets }) => pivot.scored.includes(1) && targets?.chosen !== 'dropped',
   );
   const steps = stepCount({ conversations: usable.length, batch: settings.batch }, settings);
+  hooks.onBegin(hooks.resume?.step ?? 0, steps);
   const adapters = new TrainableAdapters(gpu, config, base, settings);
   const packer = new LessonPacker(usable, settings);
   const trainer = new Trainer(gpu, {
@@ -117,30 +120,29 @@ async function trainSteps(
   const start = hooks.resume?.step ?? 0;
   let reported = start;
   let reportedAt = performance.now();
+  const report = async (done: number) => {
+    if (done === reported) return;
+    const losses = await trainer.readLosses();
+    hooks.onLosses(
+      done,
+      losses.map((loss, i) => ({ ...loss, learningRate: rate(reported + i) })),
+    );
+    if (losses.some(({ gradientScale }) => gradientScale === 0)) {
+      throw new AlloyError(
+        'bad-data',
+        `The gradient was not finite near step ${done}; lower train.learningRate or set train.clip.`,
+      );
+    }
+    reported = done;
+    reportedAt = performance.now();
+  };
   for (let step = start; step < steps; step++) {
+    if (hooks.waiting()) await report(step);
     await hooks.between(step);
     await trainer.step(packer.step(step), rate(step), step + 1);
     const done = step + 1;
-    if (
-      done === steps ||
-      hooks.waiting() ||
-      done - reported >= 32 ||
-      performance.now() - reportedAt >= REPORT_MS
-    ) {
-      const losses = await trainer.readLosses();
-      hooks.onLosses(
-        done,
-        steps,
-        losses.map((loss, i) => ({ ...loss, learningRate: rate(reported + i) })),
-      );
-      if (losses.some(({ gradientScale }) => gradientScale === 0)) {
-        throw new AlloyError(
-          'bad-data',
-          `The gradient was not finite near step ${done}; lower train.learningRate or set train.clip.`,
-        );
-      }
-      reported = done;
-      reportedAt = performance.now();
+    if (done === steps || done - reported >= 32 || performance.now() - reportedAt >= REPORT_MS) {
+      await report(done);
     }
     if (done % hooks.checkpointEvery === 0 && done < steps) {
       await hooks.saveCheckpoint({ step: done, parameters: await adapters.parameters.snapshot() });

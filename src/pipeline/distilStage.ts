@@ -63,8 +63,10 @@ export async function distilTarget(
     saveCheckpoint: (checkpoint) => context.store.write('checkpoint', key, writeCheckpoint(checkpoint)),
     waiting: () => context.control.paused,
     between: () => context.control.checkpoint(),
-    onLosses(step, total, losses) {
-      progress ??= new StageProgress(context, 'distil', name, total);
+    onBegin(step, total) {
+      progress = new StageProgress(context, 'distil', name, total, step);
+    },
+    onLosses(step, losses) {
       losses.forEach(({ supervised, distillation, learningRate }, index) => {
         context.onEvent({
           kind: 'loss',
@@ -77,7 +79,7 @@ export async function distilTarget(
           learningRate,
         });
       });
-      progress.tell(step);
+      progress?.tell(step);
     },
   });
   await context.store.write('distil', key, await packDelta(delta));

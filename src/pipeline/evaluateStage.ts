@@ -107,25 +107,25 @@ async function scoreModel(
   one: EvaluatedModel,
 ): Promise<ConversationScore[][]> {
   const all = suites.flatMap(({ conversations }) => conversations);
-  const progress = new StageProgress(context, 'evaluate', one.name, all.length);
+  const judge = recipe.evaluate.accuracy && all.some((conversation) => expected(conversation) !== undefined);
+  const progress = new StageProgress(context, 'evaluate', one.name, (judge ? 2 : 1) * all.length);
   const loaded = await one.load();
   const scorer = new Scorer(context.gpu, loaded.config, loaded.weights, { topK: 1 });
-  const judge = recipe.evaluate.accuracy && all.some((conversation) => expected(conversation) !== undefined);
   const generator = judge
     ? new Generator(context.gpu, loaded.config, loaded.weights, {
         capacity: recipe.train.maxTokens + recipe.evaluate.maxNewTokens,
       })
     : undefined;
   try {
-    const likelihoods = await scoreTexts(scorer, one.model, all, recipe.train.maxTokens, () =>
-      context.control.checkpoint(),
+    const likelihoods = await scoreTexts(scorer, one.model, all, recipe.train.maxTokens, (done) =>
+      progress.update(done),
     );
     const scores: ConversationScore[] = [];
     for (const [index, conversation] of all.entries()) {
       const right = generator && (await judgeOne(generator, one.model, conversation, recipe));
       const { nats = 0, bytes = 0 } = likelihoods[index] ?? {};
       scores.push({ id: conversation.id, nats, bytes, ...(right !== undefined && { right }) });
-      await progress.update(index + 1);
+      if (judge) await progress.update(all.length + index + 1);
     }
     let at = 0;
     return suites.map(({ conversations }) => {
@@ -170,7 +170,7 @@ export async function scoreTexts(
   model: OpenModel,
   conversations: readonly Conversation[],
   maxTokens: number,
-  between: () => Promise<void>,
+  between: (done: number) => Promise<void>,
 ): Promise<{ nats: number; bytes: number }[]> {
   const queue = conversations
     .map(({ id, messages }, index) => ({ id, index, ...model.text.encode(messages, maxTokens) }))
@@ -184,7 +184,7 @@ export async function scoreTexts(
       if (row) results[index] = contentNll({ ...one, topK: 1, ...row });
     });
     from += batch.length;
-    await between();
+    await between(from);
   }
   return results;
 }

@@ -46,7 +46,7 @@ test('other events are never held back and keep their place', () => {
   pacer.send(progress(2));
   pacer.send(loss);
   pacer.send(progress(3));
-  pacer.send({ kind: 'paused' });
+  pacer.send({ kind: 'state', state: 'paused' });
   pacer.send(progress(4));
   pacer.send(progress(1, 'b'));
   pacer.send(progress(2, 'b'));
@@ -56,7 +56,7 @@ test('other events are never held back and keep their place', () => {
     'a1',
     'loss',
     'a3',
-    'paused',
+    'state',
     'a4',
     'b2',
   ]);

@@ -1,20 +1,24 @@
 import { AlloyError } from '../util/errors.ts';
 import type { RunCommand } from './protocol.ts';
 
+/** `pausing`: asked to wait, but what was begun is still under way; `paused`: waits. */
+export type JobState = 'running' | 'pausing' | 'paused';
+
 /** Pause, step and stop for a job that asks `checkpoint` between its steps. */
 export class JobControl {
-  #paused = false;
+  #state: JobState = 'running';
   #stopped = false;
   #stepsAllowed = 0;
   #wake: (() => void) | undefined;
-  #onChange: (state: 'paused' | 'resumed') => void;
+  #onChange: (state: JobState) => void;
 
-  constructor(onChange: (state: 'paused' | 'resumed') => void = () => undefined) {
+  constructor(onChange: (state: JobState) => void = () => undefined) {
     this.#onChange = onChange;
   }
 
+  /** Whether the next `checkpoint` waits. */
   get paused(): boolean {
-    return this.#paused;
+    return this.#state !== 'running' && this.#stepsAllowed === 0;
   }
 
   get stopped(): boolean {
@@ -24,15 +28,15 @@ export class JobControl {
   command(command: RunCommand): void {
     switch (command) {
       case 'pause':
-        this.#setPaused(true);
+        if (this.#state === 'running') this.#become('pausing');
         break;
       case 'resume':
         this.#stepsAllowed = 0;
-        this.#setPaused(false);
+        this.#become('running');
         break;
       case 'step':
-        this.#setPaused(true);
         this.#stepsAllowed++;
+        this.#become('pausing');
         break;
       case 'stop':
         this.#stopped = true;
@@ -45,19 +49,20 @@ export class JobControl {
 
   /** Waits while paused. @throws AlloyError `cancelled` once stopped; what is finished is kept. */
   async checkpoint(): Promise<void> {
-    while (this.#paused && !this.#stopped && this.#stepsAllowed === 0) {
+    while (this.paused && !this.#stopped) {
+      this.#become('paused');
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
     if (this.#stopped)
       throw new AlloyError('cancelled', 'The run was stopped; start it again to go on from here.');
-    if (this.#paused) this.#stepsAllowed--;
+    if (this.#stepsAllowed > 0) this.#stepsAllowed--;
   }
 
-  #setPaused(paused: boolean): void {
-    if (paused === this.#paused) return;
-    this.#paused = paused;
-    this.#onChange(paused ? 'paused' : 'resumed');
+  #become(state: JobState): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#onChange(state);
   }
 }

@@ -2,6 +2,7 @@
  * What the page and the worker say to each other. The worker owns the GPU, the models and every run; the page only
  * holds plain data. Calls go through comlink; callbacks are wrapped with `proxy`.
  */
+import type { JobState } from './jobControl.ts';
 import type { Recipe } from './recipe.ts';
 
 export interface DeviceReport {
@@ -140,8 +141,7 @@ export type RunEvent =
   | { readonly kind: 'alignment'; readonly summary: AlignmentSummary }
   | { readonly kind: 'merged' }
   | { readonly kind: 'report'; readonly report: Report }
-  | { readonly kind: 'paused' }
-  | { readonly kind: 'resumed' }
+  | { readonly kind: 'state'; readonly state: JobState }
   | { readonly kind: 'done' };
 
 export type RunCommand = 'pause' | 'resume' | 'step' | 'stop';

@@ -25,14 +25,15 @@ export class StageProgress {
   readonly #total: number;
   readonly #clock: TimeLeft;
 
-  constructor(context: RunContext, stage: StageName, label: string, total: number) {
+  /** @param done what an earlier run has finished */
+  constructor(context: RunContext, stage: StageName, label: string, total: number, done = 0) {
     this.#context = context;
     this.#stage = stage;
     this.#label = label;
     this.#total = total;
     this.#clock = new TimeLeft(total);
     context.onEvent({ kind: 'stage', stage, label, cached: false });
-    this.tell(0);
+    this.tell(done);
   }
 
   tell(done: number): void {

@@ -101,34 +101,32 @@ test('a run that was paused, stepped, stopped and started anew ends with the sam
   const other = new MemoryStorage();
   const stopped = new StudioEngine(tinyHost(testGpu, other));
   const { bytes } = gpu.stats;
-  const steps: number[] = [];
+  let steps = 0;
   let waited: Promise<void> | undefined;
-  const run = await fuse(stopped, recipe, (event) => {
-    if (event.kind !== 'loss') return;
-    if (event.target === 'sft') steps.push(event.step);
-    if (event.target === 'sft' && !waited) {
-      stopped.command('pause');
-      waited = (async () => {
-        const quiet = async () => {
-          let seen = -1;
-          while (seen !== steps.length) {
-            seen = steps.length;
-            await new Promise((resolve) => setTimeout(resolve, 2500));
-          }
-          return seen;
-        };
-        const before = await quiet();
-        await stopped.command('step');
-        expect((await quiet()) - before).toBe(1);
-        await stopped.command('resume');
-      })();
+  const whenPaused: (() => void)[] = [];
+  const paused = () => new Promise<void>((resolve) => whenPaused.push(resolve));
+  const twoSteps = async () => {
+    stopped.command('pause');
+    await paused();
+    for (const done of [1, 2]) {
+      stopped.command('step');
+      await paused();
+      expect(steps).toBe(done);
     }
+  };
+  const run = await fuse(stopped, recipe, (event) => {
+    if (event.kind === 'state' && event.state === 'paused') whenPaused.shift()?.();
+    if (event.kind === 'stage' && event.stage === 'distil')
+      waited ??= twoSteps().finally(() => stopped.command('resume'));
+    if (event.kind !== 'loss') return;
+    steps++;
     if (event.target === 'reader' && event.step >= 3) stopped.command('stop');
   });
   await waited;
   expect(run.outcome).toBe('stopped');
   expect(gpu.stats.bytes).toBe(bytes);
-  expect(run.events.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['paused', 'resumed']));
+  const states = run.events.flatMap((event) => (event.kind === 'state' ? [event.state] : []));
+  expect(states).toEqual(['pausing', 'paused', 'pausing', 'paused', 'pausing', 'paused', 'running']);
   expect(run.events.some(({ kind }) => kind === 'report' || kind === 'done')).toBe(false);
   await expect(stopped.mergeView()).rejects.toMatchObject({ code: 'bad-argument' });
 

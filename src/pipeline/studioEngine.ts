@@ -103,7 +103,7 @@ export class StudioEngine implements Engine {
       throw new AlloyError('bad-argument', 'A fusion is running already; stop it before another one starts.');
     }
     const pacer = new EventPacer(onEvent);
-    const job = new JobControl((kind) => pacer.send({ kind }));
+    const job = new JobControl((state) => pacer.send({ kind: 'state', state }));
     this.#job = job;
     // The merge can be used when the run is over, since its models are evaluated one after the other in its place.
     const last: RunEvent[] = [];

@@ -2,7 +2,7 @@ import { ActionIcon, Progress, Tooltip } from '@mantine/core';
 import { useEffect } from 'react';
 import { refreshMemory, useDevice } from '../state/device.ts';
 import { showStage } from '../state/layout.ts';
-import { isActive, pauseRun, resumeRun, stopRun, useRun } from '../state/run.ts';
+import { isActive, isHeld, pauseRun, resumeRun, stopRun, useRun } from '../state/run.ts';
 import { formatBytes, formatSeconds } from '../views/format.ts';
 import { Icon } from '../views/Icon.tsx';
 import classes from './StatusBar.module.css';
@@ -72,12 +72,13 @@ function Job() {
   const status = useRun((state) => state.status);
   const task = useRun((state) => state.tasks.findLast((entry) => entry.state === 'running'));
   if (!isActive(status)) return <span className={classes.idle} />;
+  const held = isHeld(status);
   const share = task && task.total > 0 ? task.done / task.total : undefined;
   const words = task ? `${stageWords[task.stage].doing} ${taskLabel(task.label, identify)}` : 'Starting';
   return (
     <span className={classes.job}>
       <button type="button" className={classes.jobName} onClick={() => showStage('fuse')}>
-        {status === 'paused' ? 'Paused: ' : ''}
+        {status === 'paused' ? 'Paused: ' : status === 'pausing' ? 'Pausing: ' : ''}
         {words}
       </button>
       {share === undefined ? null : (
@@ -85,19 +86,17 @@ function Job() {
           <Progress value={100 * share} w={90} size={4} aria-label={words} className={classes.jobBar} />
           <span className={`${classes.jobCount} num`}>
             {task?.done}/{task?.total}
-            {task?.secondsLeft === undefined || status === 'paused'
-              ? ''
-              : ` · ${formatSeconds(task.secondsLeft)} left`}
+            {task?.secondsLeft === undefined || held ? '' : ` · ${formatSeconds(task.secondsLeft)} left`}
           </span>
         </>
       )}
       <ActionIcon
         size={20}
-        aria-label={status === 'paused' ? 'Resume the run' : 'Pause the run'}
+        aria-label={held ? 'Resume the run' : 'Pause the run'}
         disabled={status === 'stopping'}
-        onClick={status === 'paused' ? resumeRun : pauseRun}
+        onClick={held ? resumeRun : pauseRun}
       >
-        <Icon name={status === 'paused' ? 'play' : 'pause'} size={12} />
+        <Icon name={held ? 'play' : 'pause'} size={12} />
       </ActionIcon>
       <ActionIcon size={20} aria-label="Stop the run" disabled={status === 'stopping'} onClick={stopRun}>
         <Icon name="stop" size={12} />

@@ -31,6 +31,7 @@ export interface RunTask {
 export type RunStatus =
   | 'idle'
   | 'running'
+  | 'pausing'
   | 'paused'
   | 'stopping'
   /** Ended by the person; its finished stages are kept. */
@@ -66,7 +67,10 @@ const initial: RunStore = {
 export const useRun = create<RunStore>()(() => initial);
 
 export const isActive = (status: RunStatus) =>
-  status === 'running' || status === 'paused' || status === 'stopping';
+  status === 'running' || isHeld(status) || status === 'stopping';
+
+/** Waits, or will once what was begun has ended. */
+export const isHeld = (status: RunStatus) => status === 'paused' || status === 'pausing';
 
 export const selectCurrentStage = (state: RunStore) =>
   state.tasks.findLast((task) => task.state === 'running')?.stage;
@@ -172,11 +176,8 @@ export function takeEvent(event: RunEvent): void {
     case 'report':
       useRun.setState({ report: event.report });
       return;
-    case 'paused':
-      useRun.setState(({ status }) => (status === 'stopping' ? {} : { status: 'paused' }));
-      return;
-    case 'resumed':
-      useRun.setState(({ status }) => (status === 'stopping' ? {} : { status: 'running' }));
+    case 'state':
+      useRun.setState(({ status }) => (status === 'stopping' ? {} : { status: event.state }));
       return;
     case 'done':
       useRun.setState(({ tasks }) => ({ tasks: tasks.map((task) => endTask(task, 'done')) }));

@@ -2,7 +2,7 @@
 
 import type { StageName } from '../../pipeline/protocol.ts';
 import type { StageId } from './layout.ts';
-import type { RunStatus } from './run.ts';
+import { isActive, isHeld, type RunStatus } from './run.ts';
 
 export type StageStatus = 'empty' | 'ready' | 'running' | 'paused' | 'stale' | 'done' | 'failed';
 
@@ -32,9 +32,9 @@ const upstream: Readonly<Record<'align' | 'fuse' | 'merge', RegExp>> = {
 
 export function stageStatus(stage: StageId, facts: StageFacts): StageStatus {
   const { runStatus, changedPaths } = facts;
-  const active = runStatus === 'running' || runStatus === 'paused' || runStatus === 'stopping';
+  const active = isActive(runStatus);
   const { current } = facts;
-  const moving = runStatus === 'paused' ? 'paused' : 'running';
+  const moving = isHeld(runStatus) ? 'paused' : 'running';
   const staleFor = (name: 'align' | 'fuse' | 'merge') =>
     changedPaths.some((path) => upstream[name].test(path));
   switch (stage) {

@@ -203,14 +203,14 @@ function createControl(): Control {
     },
     pass: async (onEvent) => {
       if (state === 'pause') {
-        onEvent({ kind: 'paused' });
+        onEvent({ kind: 'state', state: 'paused' });
         while (state === 'pause' && steps === 0) {
           await new Promise<void>((resolve) => {
             wake = resolve;
           });
         }
         if (state === 'pause') steps--;
-        else if (state === 'run') onEvent({ kind: 'resumed' });
+        else if (state === 'run') onEvent({ kind: 'state', state: 'running' });
       }
       return state !== 'stop';
     },

@@ -4,6 +4,7 @@ import { useChanges } from '../../app/useStageStatuses.ts';
 import { selectReady, useDevice } from '../../state/device.ts';
 import {
   isActive,
+  isHeld,
   pauseRun,
   type RunStatus,
   restartRun,
@@ -21,6 +22,7 @@ import { settingName, showValue } from './settings.ts';
 const statusWords: Readonly<Record<RunStatus, string>> = {
   idle: 'Not started',
   running: 'Running',
+  pausing: 'Pausing after this step…',
   paused: 'Paused',
   stopping: 'Stopping…',
   stopped: 'Stopped; finished parts are kept',
@@ -38,7 +40,7 @@ export function RunBar() {
     <div className={classes.bar} role="toolbar" aria-label="Run">
       {active ? (
         <>
-          {status === 'paused' ? (
+          {isHeld(status) ? (
             <Button onClick={resumeRun} leftSection={<Icon name="play" size={12} />}>
               Resume
             </Button>
