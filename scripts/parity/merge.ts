@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { runMergeCases } from '../../src/merge/mergeCases.ts';
 import type { Checks } from './checks.ts';
+import { runMergeCases } from './mergeCases.ts';
 
 /** Merge methods against the recorded worked examples of `merge.json`. */
 export function checkMerge(goldens: string, checks: Checks): void {

@@ -2,9 +2,10 @@
  * Runs recorded cases of merge methods (a document `{"cases": [{"name", "method", "params", "model_params", "inputs", …}]}`) against
  * ours. The recorded numbers are those of a merging toolkit whose SCE is our variant `upstream`.
  */
-import { AlloyError } from '../util/errors.ts';
-import { weightedSum } from './linear.ts';
-import { sceMerge } from './sce.ts';
+
+import { weightedSum } from '../../src/merge/linear.ts';
+import { sceMerge } from '../../src/merge/sce.ts';
+import { AlloyError } from '../../src/util/errors.ts';
 
 /** Numbers nested to any depth. */
 type Nested = number | readonly Nested[];
