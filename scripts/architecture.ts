@@ -51,8 +51,12 @@ export const RULES: Readonly<Record<string, FolderRule>> = {
   evaluate: { values: [...BELOW_MODELS, 'models', 'decode'] },
   pipeline: { values: BELOW_PIPELINE },
   studio: { values: ['pipeline', 'util'], types: BELOW_PIPELINE },
-  // The command line is where the pipeline gets Dawn and Node's files.
-  cli: { values: ['pipeline', 'util'], types: BELOW_PIPELINE, modules: /^(gpu\/dawn|storage\/node\w*)\.ts$/ },
+  // The command line is where the pipeline gets Dawn and a place for its files.
+  cli: {
+    values: ['pipeline', 'util'],
+    types: BELOW_PIPELINE,
+    modules: /^(gpu\/dawn|storage\/(node\w*|memoryStorage))\.ts$/,
+  },
 };
 
 /** What any test may use to get a device and to read recorded files. */

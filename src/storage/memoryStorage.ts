@@ -3,7 +3,7 @@ import { memorySource } from './blobSource.ts';
 import type { FileSource, Storage, StorageEntry, StorageWriter } from './storage.ts';
 import { splitStoragePath } from './storageHelpers.ts';
 
-/** Files that live as long as the page: where the browser gives no storage, and for tests. */
+/** Files that live as long as the page or process: where the browser gives no storage, for commands whose results nobody needs again, and for tests. */
 export class MemoryStorage implements Storage {
   readonly #files = new Map<string, Uint8Array<ArrayBuffer>>();
   readonly #parts = new Map<string, Uint8Array<ArrayBuffer>>();
@@ -22,7 +22,8 @@ export class MemoryStorage implements Storage {
 
   async open(path: string): Promise<FileSource> {
     const bytes = this.#files.get(checked(path));
-    if (!bytes) throw new AlloyError('missing-file', `${path}: there is no such file in this page's memory.`);
+    if (!bytes)
+      throw new AlloyError('missing-file', `${path}: there is no such file in memory; make it first.`);
     return memorySource(bytes, path.split('/').at(-1) ?? path);
   }
 
