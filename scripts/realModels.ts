@@ -4,17 +4,17 @@
  *
  *     npx tsx scripts/realModels.ts [FOLDER]
  *
- * FOLDER: default `$ALLOY_REAL_MODELS`, else `$ALLOY_CACHE`, else `~/.cache/alloy`. Files that are there and right are not fetched again.
+ * FOLDER: default `$ALLOY_CACHE`, else `~/.cache/alloy`. Files that are there and right are not fetched again.
  * The folder is printed on stdout, progress on stderr.
  */
 import { execFile } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { modelCacheFolder } from '../src/storage/nodeFolders.ts';
 import { NodeStorage, sha256OfFile } from '../src/storage/nodeStorage.ts';
 import { AlloyError } from '../src/util/errors.ts';
 
@@ -60,11 +60,6 @@ export const realModels: readonly RealModel[] = [
     piece: /\.gguf\.part\d+$/,
   },
 ];
-
-/** Where the real models are kept. */
-export function realModelsFolder(): string {
-  return process.env.ALLOY_REAL_MODELS ?? process.env.ALLOY_CACHE ?? join(homedir(), '.cache', 'alloy');
-}
 
 /** Whether the file is there, complete and right. */
 async function isRight(path: string, model: RealModel): Promise<boolean> {
@@ -180,7 +175,7 @@ export async function fetchRealModels(
 }
 
 async function main(): Promise<void> {
-  const folder = process.argv[2] ?? realModelsFolder();
+  const folder = process.argv[2] ?? modelCacheFolder();
   await fetchRealModels(folder, (line) => process.stderr.write(`${line}\n`));
   process.stdout.write(`${folder}\n`);
 }

@@ -17,7 +17,7 @@ const node = (args, env = {}) => run(process.execPath, args, { env });
 /** @param {Record<string, string>} env */
 async function checks(env) {
   const vitest = join('node_modules', 'vitest', 'vitest.mjs');
-  const units = await node([vitest, 'run', '.real.test'], env);
+  const units = await node([vitest, 'run', '--mode', 'real'], env);
   if (units !== 0) return units;
   return node(['--import', 'tsx', join('scripts', 'parity', 'main.ts'), 'real'], env);
 }

@@ -11,8 +11,8 @@ import type { LoadedModel } from '../../src/models/loadedModel.ts';
 import { type ScoredRows, Scorer } from '../../src/models/scorer.ts';
 import { loadModel, type OpenModel, openGguf } from '../../src/pipeline/openModel.ts';
 import type { Message } from '../../src/pipeline/protocol.ts';
+import { modelCacheFolder } from '../../src/storage/nodeFolders.ts';
 import { nodeFileSource, sha256OfFile } from '../../src/storage/nodeStorage.ts';
-import { realModelsFolder } from '../realModels.ts';
 import { type Checks, largest } from './checks.ts';
 import { checkRealLora, type LoraRecording } from './realLora.ts';
 
@@ -68,7 +68,7 @@ export async function checkReal(gpu: Gpu, goldens: string, checks: Checks, asked
       const wanted = isModel(document) ? document : baseOf(document as LoraRecording, models);
       const path = await findModelFile(wanted);
       if (path === undefined) {
-        const why = `${wanted.file} is not in ${realModelsFolder()}; run npm run test:real`;
+        const why = `${wanted.file} is not in ${modelCacheFolder()}; run npm run test:real`;
         if (asked) checks.add(name, false, why);
         else checks.skip(name, why);
         return;
@@ -98,7 +98,7 @@ function baseOf({ base }: LoraRecording, models: readonly ModelRecording[]): Wan
 
 /** A file of the cache with the recorded content, whatever its name; without a recorded hash, the name decides. */
 async function findModelFile({ file, bytes, sha256 }: WantedFile): Promise<string | undefined> {
-  const folder = realModelsFolder();
+  const folder = modelCacheFolder();
   if (!existsSync(folder)) return undefined;
   for (const name of readdirSync(folder).sort()) {
     if (!name.endsWith('.gguf')) continue;

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
+import { dataFolder, modelCacheFolder } from '../storage/nodeFolders.ts';
 import { AlloyError } from '../util/errors.ts';
-import { dataFolder, modelCacheFolder } from './modelCache.ts';
 
 const DEFAULTS: Readonly<Record<string, (environment: NodeJS.ProcessEnv) => string>> = {
   ALLOY_CACHE: modelCacheFolder,

@@ -1,16 +1,15 @@
 /** The three real model files. Needs them: `npx tsx scripts/realModels.ts`. */
 import { readFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
-import process from 'node:process';
 import { describe, expect, test } from 'vitest';
+import { modelCacheFolder } from '../storage/nodeFolders.ts';
 import { nodeFileSource } from '../storage/nodeStorage.ts';
 import { halfToFloat } from '../util/halfFloat.ts';
 import { GgufModel } from './ggufModel.ts';
 import type { PackedMatrix } from './repack.ts';
 
-const folder = process.env.ALLOY_REAL_MODELS ?? process.env.ALLOY_CACHE ?? join(homedir(), '.cache', 'alloy');
+const folder = modelCacheFolder();
 const files = await readdir(folder).catch(() => []);
 
 interface Golden {
