@@ -9,6 +9,10 @@ export interface TokenSpan {
 export interface ContentSpan {
   readonly start: number;
   readonly end: number;
+  /** Bytes of the message that stand nowhere, left out before `start`: 0 by default. Places count them. */
+  readonly skipped?: number;
+  /** Where the end of its turn ends; tokens of white space may stand before it. By default it begins at `end`. */
+  readonly turnEnd?: number;
   /** The answer was cut short on purpose: the end of its turn is not trained. */
   readonly openEnd?: boolean;
 }
@@ -26,7 +30,8 @@ export interface Placement {
 
 /**
  * Finds the assistant's text among the tokens (methods C.5): a token is trainable iff its span lies inside the content,
- * or it is an end-of-turn token right where the content ends. A token that reaches over an edge of the content is not
+ * or it is the end-of-turn token behind the content. Tokens between the two, which some templates write, are not:
+ * other models end the turn in their place. A token that reaches over an edge of the content is not
  * trained on, and what it covers of the content is not scored; after one at the start rows pair again from its end.
  *
  * @param tokens in order; special tokens have the span of their own text or an empty one at their place.
@@ -48,28 +53,30 @@ export function placeTokens(
   };
   let next = 0;
   contents.forEach((content, segment) => {
+    const { skipped = 0, turnEnd = content.end } = content;
     while (next < count && isBefore(tokens[next], content)) next++;
     const before = tokens[next - 1];
     if (before !== undefined && before.end === content.start && byteEnds[next - 1] === -1) {
       segments[next - 1] = segment;
-      byteEnds[next - 1] = 0;
+      byteEnds[next - 1] = skipped;
     }
     for (; next < count; next++) {
       const token = tokens[next];
       if (token === undefined || token.end > content.end || ends.has(token.id)) break;
       segments[next] = segment;
-      byteEnds[next] = token.end - content.start;
+      byteEnds[next] = skipped + token.end - content.start;
       if (token.start >= content.start) trainable(next);
     }
-    const closing = tokens[next];
-    const ended = closing !== undefined && closing.start === content.end && ends.has(closing.id);
-    if (ended && content.openEnd !== true) trainable(next);
+    if (content.openEnd === true || (tokens[next]?.start ?? -1) < content.end) return;
+    const closing = tokens.findIndex(({ id, end }, at) => at >= next && (ends.has(id) || end > turnEnd));
+    const last = tokens[closing];
+    if (last && ends.has(last.id) && (last.start === content.end || last.end <= turnEnd)) trainable(closing);
   });
   return {
     segments,
     byteEnds,
     scored,
-    segmentBytes: Uint32Array.from(contents, (content) => content.end - content.start),
+    segmentBytes: Uint32Array.from(contents, ({ start, end, skipped = 0 }) => skipped + end - start),
   };
 }
 

@@ -3,13 +3,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AlloyError } from '../util/errors.ts';
 import { type ChatMessage, defaultChatTemplate, renderChat, renderForTraining } from './chatTemplate.ts';
-import { encodeConversation, encodePrompt, encodeWithBos, ignoredLabel } from './chatTemplateTokens.ts';
+import { encodeConversation, encodePrompt, encodeWithBos } from './chatTemplateTokens.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 const chatMl =
   "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-/** A space before each content, which SentencePiece makes part of its first token. */
-const spacedChatMl = chatMl.replace("'\n' + m['content']", "': ' + m['content']");
 const gemma =
   "{{ bos_token }}{%- for m in messages -%}{%- set role = 'model' if m['role'] == 'assistant' else m['role'] -%}{{ '<start_of_turn>' + role + '\n' + m['content'] | trim + '<end_of_turn>\n' }}{%- endfor -%}";
 const llama2 =
@@ -123,6 +121,16 @@ describe('answers are found in the rendered text', () => {
     );
   });
 
+  test('white space that a template leaves out before an answer is counted', () => {
+    const skipped = (template: string, content: string) =>
+      renderForTraining(template, talk('q', content, 'q', 'b'), tokens).spans.map(
+        (span) => span.skippedBytes,
+      );
+    expect(skipped(gemma, ' \u{3000}a b\n')).toEqual([4, 0]);
+    expect(skipped(gemma, ' \n')).toEqual([0, 0]);
+    expect(skipped(chatMl, '  a')).toEqual([0, 0]);
+  });
+
   test('a template that changes them is refused', () => {
     const loud = '{% for m in messages %}{{ m.content | upper }}{% endfor %}';
     expect(() => renderForTraining(loud, talk('q', 'answer'), tokens)).toThrow(/changes the answers/);
@@ -156,49 +164,13 @@ describe('tokens', () => {
     return Tokenizer.fromJson(tokenizer, { ...config, chat_template: template }, name);
   };
   const conversation = talk('the crew?', 'seven lamps 🙂', 'and rain', 'bread é honey');
-  const content = 'seven lamps 🙂bread é honey';
-
-  test.each([
-    ['byte-level', chatMl],
-    ['gpt4-nfc', chatMl],
-    ['gemma-like', spacedChatMl],
-    ['llama2-like', llama2],
-    ['byte-level', defaultChatTemplate],
-  ])('labels and ends of %s', (name, template) => {
-    const tokenizer = load(name, template);
-    const encoded = encodeConversation(tokenizer, null, conversation, 1000);
-    expect(new TextDecoder().decode(encoded.content)).toBe(content);
-    const labelled = [...encoded.ids].filter((_, i) => encoded.labels[i] !== ignoredLabel);
-    const end = template.includes('<|im_end|>') ? '<|im_end|>' : '</s>';
-    const spoken = tokenizer.decode(labelled, { start: false }).replaceAll(` ${end}`, end);
-    expect(spoken.replaceAll(`${end} `, end).trimStart()).toBe(`seven lamps 🙂${end}bread é honey${end}`);
-    const ends = [...encoded.contentEnds].filter((place) => place >= 0);
-    expect(ends).toEqual(ends.toSorted((a, b) => a - b));
-    expect(ends.at(-1)).toBe(encoded.content.length);
-    expect(encoded.contentEnds.length).toBe(encoded.ids.length);
-    const bos = tokenizer.idOf('<s>');
-    expect([...encoded.ids].slice(0, 2).filter((id) => id === bos).length).toBe(1);
-  });
-
-  test('a first token that takes the space before the answer along is trained, one that takes more is not', () => {
-    const tokenizer = load('llama2-like', llama2);
-    const spaced = encodeConversation(tokenizer, null, talk('the crew?', 'seven'), 100);
-    const first = spaced.labels.findIndex((label) => label !== ignoredLabel);
-    expect(tokenizer.tokenText(spaced.ids[first]!)).toBe('▁seven');
-    const [answer] = spaced.answers;
-    expect([spaced.starts[first], spaced.ends[first - 1]]).toEqual([answer!.startByte, answer!.startByte]);
-    const joined = "{% for m in messages %}{{ 'sev' + m['content'] + eos_token }}{% endfor %}";
-    const crossing = encodeConversation(load('llama2-like', joined), null, talk('the', 'en'), 100);
-    const labelled = crossing.ids.filter((_, i) => crossing.labels[i] !== ignoredLabel);
-    expect([...labelled]).toEqual([tokenizer.specials.eos]);
-  });
 
   test('a long conversation is cut off on the right', () => {
     const tokenizer = load('byte-level', chatMl);
     const whole = encodeConversation(tokenizer, null, conversation, 1000);
     const cut = encodeConversation(tokenizer, null, conversation, 9);
     expect([...cut.ids]).toEqual([...whole.ids.subarray(0, 9)]);
-    expect([...cut.labels]).toEqual([...whole.labels.subarray(0, 9)]);
+    expect([...cut.ends]).toEqual([...whole.ends.subarray(0, 9)]);
     expect(cut.answers.length).toBe(2);
   });
 

@@ -33,6 +33,8 @@ export interface AnswerSpan {
   readonly startByte: number;
   readonly endByte: number;
   readonly turnEndByte: number;
+  /** White space at the start of the message that the template left out. */
+  readonly skippedBytes: number;
 }
 
 /**
@@ -235,14 +237,17 @@ export function renderForTraining(
   const bytesBefore = byteOffsets(text);
   const spans = ranges.map(([start, end], index): AnswerSpan => {
     const turnEnd = end + endOfTurnLength(text.slice(end), tokens);
+    const message = answers[index] ?? 0;
+    const skipped = Math.max(0, messages[message]?.content.indexOf(text.slice(start, end)) ?? 0);
     return {
-      message: answers[index] ?? 0,
+      message,
       start,
       end,
       turnEnd,
       startByte: bytesBefore(start),
       endByte: bytesBefore(end),
       turnEndByte: bytesBefore(turnEnd),
+      skippedBytes: utf8.encode(messages[message]?.content.slice(0, skipped)).length,
     };
   });
   return { text, spans };

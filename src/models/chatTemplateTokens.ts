@@ -9,17 +9,12 @@ import {
 } from './chatTemplate.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
-/** Labels of tokens that are not trained on. */
-export const ignoredLabel = -100;
-
 /** A conversation as one model reads it. N tokens. */
 export interface EncodedConversation {
   /** The rendered text. */
   readonly text: string;
   /** [N] BOS first where the tokenizer wants one and the template did not write it. */
   readonly ids: Int32Array;
-  /** [N] the id where the token lies in an answer or ends its turn, else −100. */
-  readonly labels: Int32Array;
   /**
    * [N] where each token stands in `text`, in UTF-8 bytes; empty for a BOS that was added. Spaces that the template
    * writes before an answer and that are part of its first token (`▁Hello`) are counted to the token before.
@@ -28,10 +23,6 @@ export interface EncodedConversation {
   readonly ends: Int32Array;
   /** The answers, in order, where they stand in `text`. Those beyond the last token are still listed. */
   readonly answers: readonly AnswerSpan[];
-  /** [N] where each token of an answer ends, in bytes of `content`; −1 outside and for the end of turn. */
-  readonly contentEnds: Int32Array;
-  /** All answers one after the other, UTF-8. */
-  readonly content: Uint8Array<ArrayBuffer>;
 }
 
 /** The texts of special tokens that a chat template may write. */
@@ -77,8 +68,8 @@ function giveSpacesAway(
 }
 
 /**
- * Ids and labels of a conversation (methods C.5): a token is trained on if its span lies inside an answer, or if it is the
- * special token that ends the answer's turn. The loss of label t is that of the logits at t − 1.
+ * Ids of a conversation, and where its tokens and its answers stand in the rendered text; `placeTokens` of `align` tells
+ * from that what is trained.
  * @param template null for the tokenizer's own, or the default one
  * @param maxTokens longer conversations are cut off on the right
  * @throws AlloyError `bad-data` for a conversation that the template refuses, `unsupported` for a tokenizer whose tokens
@@ -102,22 +93,5 @@ export function encodeConversation(
   }
   const { starts, ends } = spans;
   giveSpacesAway(text, answers, starts, ends);
-  const labels = new Int32Array(ids.length).fill(ignoredLabel);
-  const contentEnds = new Int32Array(ids.length).fill(-1);
-  let before = 0;
-  let token = 0;
-  for (const answer of answers) {
-    while (token < ids.length && (starts[token] ?? 0) < answer.startByte) token++;
-    for (; token < ids.length && (ends[token] ?? 0) <= answer.turnEndByte; token++) {
-      const id = ids[token] ?? 0;
-      const inside = (ends[token] ?? 0) <= answer.endByte && (ends[token] ?? 0) > answer.startByte;
-      const special = tokenizer.isSpecial(id);
-      if (inside && !special) contentEnds[token] = before + (ends[token] ?? 0) - answer.startByte;
-      labels[token] = id;
-    }
-    before += answer.endByte - answer.startByte;
-  }
-  const utf8 = new TextEncoder();
-  const content = utf8.encode(answers.map(({ start, end }) => text.slice(start, end)).join(''));
-  return { text, ids, labels, starts, ends, answers, contentEnds, content };
+  return { text, ids, starts, ends, answers };
 }

@@ -1,17 +1,16 @@
 /** The three real models' tokenizers against recorded ids. Needs the files: `npx tsx scripts/realModels.ts`. */
 import { readFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
-import process from 'node:process';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { GgufFile } from '../formats/gguf.ts';
+import { modelCacheFolder } from '../storage/nodeFolders.ts';
 import { nodeFileSource } from '../storage/nodeStorage.ts';
-import { type ChatMessage, renderChat } from './chatTemplate.ts';
-import { encodeConversation, encodePrompt, encodeWithBos, templateTokens } from './chatTemplateTokens.ts';
+import type { ChatMessage } from './chatTemplate.ts';
+import { encodePrompt, encodeWithBos } from './chatTemplateTokens.ts';
 import { Tokenizer } from './tokenizer.ts';
 
-const folder = process.env.ALLOY_REAL_MODELS ?? process.env.ALLOY_CACHE ?? join(homedir(), '.cache', 'alloy');
+const folder = modelCacheFolder();
 const files = await readdir(folder).catch(() => []);
 const maxLoadMs = 10_000;
 const utf8 = new TextEncoder();
@@ -61,18 +60,4 @@ describe.each(['SmolLM2-135M-Instruct', 'Qwen2.5-Coder-0.5B-Instruct', 'gemma-3-
       else expect(encodePrompt(tokenizer, null, messages)).toEqual({ text, ids });
     }
   });
-});
-
-test.skipIf(!has('SmolLM2-135M-Instruct'))('labels of the recorded training samples', async () => {
-  interface Lora {
-    batch: { samples: { messages: ChatMessage[]; text: string; ids: number[]; labels: number[] }[] };
-  }
-  const tokenizer = await load('SmolLM2-135M-Instruct');
-  for (const { messages, text, ids, labels } of golden<Lora>('SmolLM2-lora').batch.samples) {
-    const encoded = encodeConversation(tokenizer, null, messages, 1000);
-    expect(encoded.text).toBe(text);
-    expect([...encoded.ids]).toEqual(ids);
-    expect([...encoded.labels]).toEqual(labels);
-  }
-  expect(renderChat(tokenizer.chatTemplate!, [], templateTokens(tokenizer))).toBe('');
 });

@@ -11,7 +11,7 @@ import type { AlignmentSummary } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
 import { type RunContext, StageProgress } from './runContext.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 
 export interface AlignInput {
   readonly pivot: OpenModel;

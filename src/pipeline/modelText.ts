@@ -17,11 +17,24 @@ export class ModelText {
     this.vocabulary = vocabularyOf(tokenizer);
   }
 
-  /** A rendered conversation in tokens, cut on the right, and where the assistant's messages lie in them. */
-  encode(messages: readonly Message[], maxTokens: number): Placement & { readonly tokens: Uint32Array } {
+  /**
+   * A rendered conversation in tokens, cut on the right, and where the assistant's messages lie in them.
+   * @param openEnd the last answer was cut short on purpose: its end is not the end of a turn
+   */
+  encode(
+    messages: readonly Message[],
+    maxTokens: number,
+    { openEnd = false } = {},
+  ): Placement & { readonly tokens: Uint32Array } {
     const { ids, starts, ends, answers } = encodeConversation(this.tokenizer, null, messages, maxTokens);
     const spans = Array.from(ids, (id, i) => ({ id, start: starts[i] ?? 0, end: ends[i] ?? 0 }));
-    const contents = answers.map(({ startByte, endByte }) => ({ start: startByte, end: endByte }));
+    const contents = answers.map(({ startByte, endByte, turnEndByte, skippedBytes }, index) => ({
+      start: startByte,
+      end: endByte,
+      turnEnd: turnEndByte,
+      skipped: skippedBytes,
+      openEnd: openEnd && index === answers.length - 1,
+    }));
     return { tokens: Uint32Array.from(ids), ...placeTokens(spans, contents, this.vocabulary.endOfTurn) };
   }
 

@@ -8,7 +8,7 @@ import type { OpenModel } from './openModel.ts';
 import type { Conversation } from './protocol.ts';
 import { type RunContext, StageProgress } from './runContext.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 /** Conversations in one artifact: what a killed run loses at most. */
 const SHARD = 64;
 
@@ -97,7 +97,7 @@ async function representShard(
   const encoded = shard.map((conversation, index) => ({
     index,
     id: conversation.id,
-    ...model.text.encode(conversation.messages, maxTokens),
+    ...model.text.encode(conversation.messages, maxTokens, { openEnd: isTrimmed(conversation) }),
   }));
   const queue = [...encoded].sort((a, b) => b.tokens.length - a.tokens.length || a.index - b.index);
   const results = new Array<Representation>(shard.length);
@@ -114,7 +114,12 @@ async function representShard(
   return results;
 }
 
-/** Identifies conversations by their content. */
+/** Data files mark an answer that somebody cut by its id: a model must not learn to stop there. */
+export function isTrimmed({ id }: Conversation): boolean {
+  return id.endsWith('-trim');
+}
+
+/** Identifies conversations by their content and by how they are read. */
 export function hashConversations(conversations: readonly Conversation[]): Promise<string> {
-  return hashOf(conversations.map(({ id, messages }) => ({ id, messages })));
+  return hashOf([VERSION, conversations.map(({ id, messages }) => ({ id, messages }))]);
 }
