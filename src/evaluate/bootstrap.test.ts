@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { randomStream } from '../util/random.ts';
 import { bootstrapInterval, pairedDifference, type Unit, unitsByFamily } from './bootstrap.ts';
-import { compareSuites, scoreSuite } from './suite.ts';
+import { compareSuites, countScored, scoreSuite, tooFewToTell } from './suite.ts';
 
 const options = { resamples: 2000, seed: 3 };
 
@@ -95,5 +95,28 @@ describe('suites', () => {
     const difference = compareSuites(scores, better.slice(1), options);
     expect(difference.high).toBeLessThan(0);
     expect(difference.value).toBeLessThan(-0.03);
+  });
+
+  test('conversations without scored text do not count, and fewer than eight do not tell', () => {
+    const cut = scores.map((score, index) => (index < 7 ? score : { ...score, nats: 0, bytes: 0 }));
+    expect(countScored(scores)).toBe(40);
+    expect(countScored(cut)).toBe(7);
+    expect([0, 1, 7, 8, 40].map(tooFewToTell)).toEqual([true, true, true, false, false]);
+    expect(scoreSuite(cut.slice(0, 1), options)).toMatchObject({ low: expect.any(Number) });
+  });
+
+  test('equal models are called different too often only where few conversations say so', () => {
+    const share = (count: number) => {
+      const rounds = 300;
+      let wrong = 0;
+      for (let seed = 0; seed < rounds; seed++) {
+        const [a, b] = [units(count, 0.4, 0, 2 * seed + 1), units(count, 0.4, 0, 2 * seed + 2)];
+        const { low, high } = pairedDifference(a, b, { resamples: 200, seed });
+        if (low > 0 || high < 0) wrong++;
+      }
+      return wrong / rounds;
+    };
+    expect(share(2)).toBeGreaterThan(0.3);
+    expect(share(8)).toBeLessThan(0.17);
   });
 });

@@ -1,9 +1,16 @@
 import { contentNll } from '../align/representation.ts';
 import { judgeAnswer } from '../evaluate/answers.ts';
-import { type ConversationScore, compareSuites, scoreSuite } from '../evaluate/suite.ts';
+import {
+  type ConversationScore,
+  compareSuites,
+  countScored,
+  scoreSuite,
+  tooFewToTell,
+} from '../evaluate/suite.ts';
 import { Generator, GREEDY } from '../models/generator.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import { Scorer } from '../models/scorer.ts';
+import { AlloyError } from '../util/errors.ts';
 import type { OpenModel } from './openModel.ts';
 import type { Conversation, Report, ReportRow } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
@@ -73,7 +80,8 @@ export function reportSuites(
         ? one.row
         : { ...one.row, difference: compareSuites(baseline.scores, one.scores, options) },
     );
-    return { suite, rows };
+    const conversations = countScored((baseline ?? found[0])?.scores ?? []);
+    return { suite, conversations, tooFew: tooFewToTell(conversations), rows };
   });
 }
 
@@ -86,6 +94,12 @@ function summarise(
   const options = { resamples: recipe.evaluate.bootstrap, seed: recipe.seed };
   const rows = suites.map(({ suite }, index) => {
     const list = scores[index] ?? [];
+    if (countScored(list) === 0) {
+      throw new AlloyError(
+        'bad-data',
+        `Of ${suite}, no held-out answer begins within train.maxTokens (${recipe.train.maxTokens}) tokens of ${one.name}; raise it, or give shorter conversations.`,
+      );
+    }
     const { nllPerByte, low, high, accuracy } = scoreSuite(list, options);
     const row: ReportRow = {
       model: one.name,

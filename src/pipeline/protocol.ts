@@ -101,9 +101,18 @@ export interface ReportRow {
   readonly difference?: { readonly value: number; readonly low: number; readonly high: number };
 }
 
+export interface ReportSuite {
+  readonly suite: string;
+  /** How many the numbers are of; absent in reports of earlier versions, as is `tooFew`. */
+  readonly conversations?: number;
+  /** Whether these are too few to call a model better or worse. */
+  readonly tooFew?: boolean;
+  readonly rows: readonly ReportRow[];
+}
+
 export interface Report {
   readonly recipe: Recipe;
-  readonly suites: readonly { readonly suite: string; readonly rows: readonly ReportRow[] }[];
+  readonly suites: readonly ReportSuite[];
   readonly seconds: number;
   readonly device: string;
   readonly alignment: readonly AlignmentSummary[];

@@ -66,10 +66,10 @@ export async function remerge(
       },
     ]);
     const fresh = reportSuites(recipe, data.suites, scores);
-    const suites = run.report.suites.map((suite) => ({
-      suite: suite.suite,
-      rows: joinRows(suite.rows, fresh.find((one) => one.suite === suite.suite)?.rows ?? []),
-    }));
+    const suites = run.report.suites.map((suite) => {
+      const now = fresh.find((one) => one.suite === suite.suite);
+      return { ...suite, ...now, rows: joinRows(suite.rows, now?.rows ?? []) };
+    });
     const seconds = (performance.now() - started) / 1000;
     return { merge, report: { ...report, suites, seconds, peakBytes: gpu.stats.peakBytes } };
   } finally {
@@ -82,7 +82,7 @@ const SFT = 'SFT-only';
 const SFT_SCALED = 'SFT-only, scaled to the merged norm';
 
 function withoutMerged(suites: Report['suites']): Report['suites'] {
-  return suites.map(({ suite, rows }) => ({ suite, rows: rows.filter(({ role }) => role !== 'merged') }));
+  return suites.map((suite) => ({ ...suite, rows: suite.rows.filter(({ role }) => role !== 'merged') }));
 }
 
 /** Old rows in their order, those that were evaluated again replaced; new merged rows at the end. */

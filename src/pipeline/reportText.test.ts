@@ -63,3 +63,12 @@ test('tables, times and memory', () => {
   expect(text).toContain('| SFT-only | sft | 0.5000 | 0.4000 to 0.6000 |  | 25.0 % |');
   expect(text).toContain('| a\\|b | 90.0 % | 1 | 0 | 0 | 2 of 3 | 0.300 (pivot 0.250) |');
 });
+
+test('a suite of too few conversations has numbers and no verdict', () => {
+  const few = { suite: 'maths', conversations: 3, tooFew: true, rows: [sft, merged(-0.02, -0.03, -0.01)] };
+  const text = report(merged(0, 0, 0), { suites: [few] });
+  expect(text).toContain('### maths (3 conversations, too few to tell)');
+  expect(text).toContain('| −0.0200 [−0.0300, −0.0100] |');
+  expect(text).toContain('* maths: too few to tell (3 conversations).');
+  expect(text).not.toMatch(/(better|worse) than|[▼▲] \|/u);
+});

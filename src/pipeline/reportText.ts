@@ -1,4 +1,4 @@
-import type { AlignmentSummary, Report, ReportRow } from './protocol.ts';
+import type { AlignmentSummary, Report, ReportRow, ReportSuite } from './protocol.ts';
 
 type Cell = string;
 
@@ -16,12 +16,12 @@ export function reportText(report: Report): string {
     '',
     '## Held-out conversations',
     '',
-    'NLL is in nats per byte of the answers, lower is better; intervals are 95 % bootstrap intervals over conversations. The difference to SFT-only is paired by conversation; an interval that does not contain 0 is marked ▼ (better) or ▲ (worse).',
-    ...suites.flatMap(({ suite, rows }) => ['', `### ${suite}`, '', ...suiteTable(rows)]),
+    'NLL is in nats per byte of the answers, lower is better; intervals are 95 % bootstrap intervals over conversations. The difference to SFT-only is paired by conversation; an interval that does not contain 0 is marked ▼ (better) or ▲ (worse), unless the suite has too few conversations to tell.',
+    ...suites.flatMap((suite) => ['', `### ${suiteTitle(suite)}`, '', ...suiteTable(suite)]),
     '',
     '## Verdict',
     '',
-    ...suites.map(({ suite, rows }) => `* ${suite}: ${verdict(rows)}`),
+    ...suites.map((suite) => `* ${suite.suite}: ${verdict(suite)}`),
     '',
     '## Alignment',
     '',
@@ -30,7 +30,12 @@ export function reportText(report: Report): string {
   ].join('\n');
 }
 
-function suiteTable(rows: readonly ReportRow[]): string[] {
+function suiteTitle({ suite, conversations, tooFew }: ReportSuite): string {
+  if (conversations === undefined) return suite;
+  return `${suite} (${counted(conversations)}${tooFew ? ', too few to tell' : ''})`;
+}
+
+function suiteTable({ rows, tooFew = false }: ReportSuite): string[] {
   const judged = rows.some(({ accuracy }) => accuracy !== undefined);
   const baseline = sftOnly(rows);
   const head = ['model', 'role', 'NLL per byte', 'interval', 'to SFT-only', ...(judged ? ['right'] : [])];
@@ -41,26 +46,31 @@ function suiteTable(rows: readonly ReportRow[]): string[] {
       row.role,
       row.nllPerByte.toFixed(4),
       `${row.low.toFixed(4)} to ${row.high.toFixed(4)}`,
-      row === baseline ? '' : differenceCell(row, baseline),
+      row === baseline ? '' : differenceCell(row, baseline, tooFew),
       ...(judged ? [row.accuracy === undefined ? '' : percent(row.accuracy)] : []),
     ]),
   );
 }
 
-function differenceCell({ difference, nllPerByte }: ReportRow, baseline: ReportRow | undefined): Cell {
+function differenceCell(
+  { difference, nllPerByte }: ReportRow,
+  baseline: ReportRow | undefined,
+  tooFew: boolean,
+): Cell {
   if (difference) {
     const { value, low, high } = difference;
-    const mark = !shows(value) ? '' : high < 0 ? ' ▼' : low > 0 ? ' ▲' : '';
+    const mark = tooFew || !shows(value) ? '' : high < 0 ? ' ▼' : low > 0 ? ' ▲' : '';
     return `${signed(value)} [${signed(low)}, ${signed(high)}]${mark}`;
   }
   return baseline ? signed(nllPerByte - baseline.nllPerByte) : '';
 }
 
 /** What the merged model did beside SFT-only, in words. */
-function verdict(rows: readonly ReportRow[]): string {
+function verdict({ rows, tooFew, conversations = 0 }: ReportSuite): string {
   const baseline = sftOnly(rows);
   const merged = rows.filter(({ role }) => role === 'merged');
   if (!baseline || merged.length === 0) return 'there is nothing to compare.';
+  if (tooFew) return `too few to tell (${counted(conversations)}).`;
   return `${merged.map((row) => `${row.model} ${judgement(row, baseline)}`).join('; ')}.`;
 }
 
@@ -71,6 +81,9 @@ function judgement({ nllPerByte, difference }: ReportRow, baseline: ReportRow): 
     return `cannot be told from SFT-only (${signed(value)})`;
   return value < 0 ? `is better than SFT-only by ${size}` : `is worse than SFT-only by ${size}`;
 }
+
+const counted = (conversations: number) =>
+  `${conversations} ${conversations === 1 ? 'conversation' : 'conversations'}`;
 
 function sftOnly(rows: readonly ReportRow[]): ReportRow | undefined {
   return rows.find(({ role }) => role === 'sft');

@@ -289,7 +289,12 @@ export function fakeRows(suite: string, recipe: Recipe): readonly ReportRow[] {
   return [
     row(recipe.pivot, 'pivot', 0.47, 0.34),
     ...recipe.sources.map((source) =>
-      row(source, 'source', knows(source) ? 0.16 : 0.62, knows(source) ? 0.95 : 0.1),
+      row(
+        source,
+        'source',
+        knows(source) ? 0.16 : 3 + 7 * share(suite, source, 'far'),
+        knows(source) ? 0.95 : 0.1,
+      ),
     ),
     row('SFT-only', 'sft', 0.251, 0.63),
     row('SFT-only, scaled to the merged norm', 'sft', 0.262, 0.6),

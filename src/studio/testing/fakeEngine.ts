@@ -286,7 +286,10 @@ async function fakeRun(
 export function fakeReport(recipe: Recipe): Report {
   return {
     recipe,
-    suites: domains.map((suite) => ({ suite, rows: fakeRows(suite, recipe) })),
+    suites: domains.map((suite) => {
+      const conversations = suite === 'calendar' ? 5 : 32;
+      return { suite, conversations, tooFew: conversations < 8, rows: fakeRows(suite, recipe) };
+    }),
     seconds: 41.7,
     device: report.name,
     alignment: recipe.sources.map(fakeSummary),

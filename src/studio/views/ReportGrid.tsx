@@ -2,9 +2,10 @@ import type { Identity } from '../state/identity.ts';
 import { formatShare, formatSigned } from './format.ts';
 import { ModelBadge } from './ModelBadge.tsx';
 import classes from './ReportGrid.module.css';
-import type { ReportCell, ReportLine, ReportTable } from './reportTable.ts';
+import { placeOf, scaleLabels } from './reportScale.ts';
+import type { ReportCell, ReportColumn, ReportLine, ReportTable } from './reportTable.ts';
 
-/** Every model in every suite: the number, its interval on one scale, and the difference to the baseline. */
+/** Every model in every suite: the number, its interval on the suite's scale, and the difference to the baseline. */
 export function ReportGrid({
   table,
   metric,
@@ -17,7 +18,7 @@ export function ReportGrid({
   readonly baseline: string | undefined;
   readonly identify: (line: ReportLine) => Identity;
 }) {
-  const { suites, lines, low, high } = table;
+  const { columns, lines } = table;
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls sideways must be reachable by keyboard
     <section className={classes.scroll} aria-label="Report" tabIndex={0}>
@@ -25,9 +26,9 @@ export function ReportGrid({
         <thead>
           <tr>
             <th scope="col">Model</th>
-            {suites.map((suite) => (
-              <th key={suite} scope="col">
-                {suite}
+            {columns.map((column) => (
+              <th key={column.suite} scope="col">
+                <ColumnHead column={column} scaled={metric === 'nll'} />
               </th>
             ))}
           </tr>
@@ -43,17 +44,20 @@ export function ReportGrid({
                     {key === baseline ? <span className={classes.pin}>baseline</span> : null}
                   </span>
                 </th>
-                {cells.map((cell, index) => (
-                  <td key={suites[index]} className="num">
-                    {cell === undefined ? (
-                      <span className="quiet">–</span>
-                    ) : metric === 'nll' ? (
-                      <NllCell cell={cell} low={low} high={high} tone={identity.tone} />
-                    ) : (
-                      <AccuracyCell cell={cell} tone={identity.tone} />
-                    )}
-                  </td>
-                ))}
+                {columns.map((column, index) => {
+                  const cell = cells[index];
+                  return (
+                    <td key={column.suite} className="num">
+                      {cell === undefined ? (
+                        <span className="quiet">–</span>
+                      ) : metric === 'nll' ? (
+                        <NllCell cell={cell} column={column} tone={identity.tone} />
+                      ) : (
+                        <AccuracyCell cell={cell} tone={identity.tone} />
+                      )}
+                    </td>
+                  );
+                })}
               </tr>
             ))}
         </tbody>
@@ -62,27 +66,57 @@ export function ReportGrid({
   );
 }
 
-const changeMarks = { better: '▼', worse: '▲', within: '' } as const;
+function ColumnHead({ column, scaled }: { readonly column: ReportColumn; readonly scaled: boolean }) {
+  const { suite, conversations, tooFew, scale } = column;
+  const [low, high] = scaleLabels(scale);
+  const count = conversations === undefined ? undefined : `${conversations}`;
+  return (
+    <span className={classes.head}>
+      <span>
+        {suite}
+        {count === undefined ? null : (
+          <span className={classes.count} title={`${count} held-out conversations`}>
+            {tooFew ? `${count}, too few to tell` : count}
+          </span>
+        )}
+      </span>
+      {scaled ? (
+        <span className={`${classes.ends} num`} aria-hidden="true">
+          <span>{low}</span>
+          <span>{high}</span>
+        </span>
+      ) : null}
+    </span>
+  );
+}
+
+const changeMarks = { better: '▼', worse: '▲', within: '', few: '' } as const;
 const changeWords = {
   better: 'better than the baseline',
   worse: 'worse than the baseline',
   within: 'cannot be told from the baseline',
+  few: 'too few to tell',
 } as const;
 
 function NllCell({
   cell,
-  low,
-  high,
+  column,
   tone,
 }: {
   readonly cell: ReportCell;
-  readonly low: number;
-  readonly high: number;
+  readonly column: ReportColumn;
   readonly tone: string;
 }) {
   const { row, difference, change } = cell;
-  const place = (value: number) => (high > low ? (100 * (value - low)) / (high - low) : 50);
-  const title = `${row.nllPerByte.toFixed(4)} nats per byte, interval ${row.low.toFixed(4)} to ${row.high.toFixed(4)}`;
+  const place = (value: number) => 100 * placeOf(value, column.scale);
+  const within = (value: number) => Math.min(100, Math.max(0, place(value)));
+  const [left, right] = [within(row.low), within(row.high)];
+  const beyond = place(row.nllPerByte) > 100 ? 'right' : place(row.nllPerByte) < 0 ? 'left' : undefined;
+  const title = [
+    `${row.nllPerByte.toFixed(4)} nats per byte, interval ${row.low.toFixed(4)} to ${row.high.toFixed(4)}`,
+    ...(beyond ? ['off the scale'] : []),
+    ...(change ? [changeWords[change]] : []),
+  ].join('; ');
   return (
     <div className={classes.cell} title={title}>
       <span className={classes.value}>
@@ -90,17 +124,23 @@ function NllCell({
         {difference === undefined || change === undefined ? null : (
           <span className={classes.change} data-change={change}>
             {changeMarks[change]}
-            {formatSigned(difference)}
+            {formatSigned(difference, Math.abs(difference) < 5e-4 ? 4 : 3)}
             <span className="visually-hidden"> {changeWords[change]}</span>
           </span>
         )}
       </span>
       <span className={classes.interval} style={{ '--tone': `var(--tone-${tone})` }} aria-hidden="true">
-        <span
-          className={classes.whisker}
-          style={{ left: `${place(row.low)}%`, width: `${place(row.high) - place(row.low)}%` }}
-        />
-        <span className={classes.point} style={{ left: `${place(row.nllPerByte)}%` }} />
+        {column.baseline === undefined ? null : (
+          <span className={classes.reference} style={{ left: `${within(column.baseline)}%` }} />
+        )}
+        {right > left ? (
+          <span className={classes.whisker} style={{ left: `${left}%`, width: `${right - left}%` }} />
+        ) : null}
+        {beyond ? (
+          <span className={classes.beyond} data-side={beyond} />
+        ) : (
+          <span className={classes.point} style={{ left: `${place(row.nllPerByte)}%` }} />
+        )}
       </span>
     </div>
   );

@@ -52,7 +52,7 @@ describe('reportTable', () => {
       'merged merged (sce)',
       'merged merged (linear)',
     ]);
-    expect(table.suites).toEqual(['animals', 'words', 'food']);
+    expect(table.columns.map(({ suite }) => suite)).toEqual(['animals', 'words', 'food']);
   });
 
   test('differences are to the baseline; better or worse only where the intervals part', () => {
@@ -97,8 +97,10 @@ describe('reportTable', () => {
     );
   });
 
-  test('one scale holds every interval', () => {
-    expect([table.low, table.high]).toEqual([expect.closeTo(0.09, 12), expect.closeTo(0.51, 12)]);
+  test('every suite has its scale and its line of the baseline', () => {
+    for (const { scale } of table.columns) expect(scale.low).toBeLessThan(scale.high);
+    expect(table.columns.map(({ baseline }) => baseline)).toEqual([0.25, 0.25, 0.25]);
+    expect(reportTable(suites, 'nobody').columns[0]?.baseline).toBeUndefined();
     expect(table.hasAccuracy).toBe(false);
   });
 });
@@ -110,6 +112,7 @@ describe('verdict', () => {
       better: ['animals'],
       worse: ['words'],
       within: ['food'],
+      few: [],
       behindControl: ['food'],
     });
     expect(verdictSentence(verdict)).toBe(
@@ -117,11 +120,36 @@ describe('verdict', () => {
     );
   });
 
+  test('a suite of too few conversations is neither won nor lost', () => {
+    const few = suites.map((suite) => ({ ...suite, conversations: 3, tooFew: suite.suite !== 'words' }));
+    const cells = reportTable(few, baselineKey(few, 'sft')).lines.flatMap(({ cells: [cell] }) => cell ?? []);
+    expect(new Set(cells.map(({ change }) => change))).toEqual(new Set(['few', undefined]));
+    const verdict = verdictOf(few)!;
+    expect(verdict).toEqual({
+      better: [],
+      worse: ['words'],
+      within: [],
+      few: ['animals', 'food'],
+      behindControl: [],
+    });
+    expect(verdictSentence(verdict)).toBe(
+      'Fused is better than SFT-only in 0 of 1 suite; worse in words. Too few to tell in animals, food.',
+    );
+    expect(verdictSentence(verdictOf(few.filter(({ tooFew }) => tooFew))!)).toBe(
+      'Too few conversations to tell Fused from SFT-only in animals, food.',
+    );
+  });
+
+  test('a difference that no digit shows is none', () => {
+    const same = [{ suite: 's', rows: [sft, paired(row('m', 'merged', 0.250001), 1e-7, 2e-6)] }];
+    expect(verdictOf(same)?.within).toEqual(['s']);
+  });
+
   test('a clean sweep, a clean loss, and nothing to compare', () => {
-    expect(verdictSentence({ better: ['a', 'b'], worse: [], within: [], behindControl: [] })).toBe(
+    expect(verdictSentence({ better: ['a', 'b'], worse: [], within: [], few: [], behindControl: [] })).toBe(
       'Fused is better than SFT-only in all 2 suites.',
     );
-    expect(verdictSentence({ better: [], worse: ['a'], within: [], behindControl: [] })).toBe(
+    expect(verdictSentence({ better: [], worse: ['a'], within: [], few: [], behindControl: [] })).toBe(
       'Fused is better than SFT-only in 0 of 1 suite; worse in a.',
     );
     expect(verdictOf([{ suite: 'a', rows: [row('p', 'pivot', 1)] }])).toBeUndefined();

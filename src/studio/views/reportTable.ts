@@ -1,5 +1,6 @@
-/** The comparison of a report, as numbers: rows in a fixed order, one scale for all intervals, differences, a verdict. */
-import type { Report, ReportRow } from '../../pipeline/protocol.ts';
+/** The comparison of a report, as numbers: rows in a fixed order, a scale a suite, differences, a verdict. */
+import type { Report, ReportRow, ReportSuite } from '../../pipeline/protocol.ts';
+import { type ReportScale, reportScale } from './reportScale.ts';
 
 const order: readonly ReportRow['role'][] = ['pivot', 'source', 'sft', 'target', 'merged'];
 
@@ -28,7 +29,8 @@ export function baselineKey(suites: Report['suites'], pinned: string): string | 
   return row ? rowKey(row) : undefined;
 }
 
-export type Change = 'better' | 'worse' | 'within';
+/** `few`: the suite has too few conversations to tell. */
+export type Change = 'better' | 'worse' | 'within' | 'few';
 
 export interface ReportCell {
   readonly row: ReportRow;
@@ -46,12 +48,15 @@ export interface ReportLine {
   readonly cells: readonly (ReportCell | undefined)[];
 }
 
+export interface ReportColumn extends Omit<ReportSuite, 'rows'> {
+  readonly scale: ReportScale;
+  /** The baseline's value, nats per byte. */
+  readonly baseline: number | undefined;
+}
+
 export interface ReportTable {
-  readonly suites: readonly string[];
+  readonly columns: readonly ReportColumn[];
   readonly lines: readonly ReportLine[];
-  /** Bounds of all intervals, nats per byte. */
-  readonly low: number;
-  readonly high: number;
   readonly hasAccuracy: boolean;
 }
 
@@ -63,33 +68,40 @@ export function reportTable(suites: Report['suites'], baseline: string | undefin
   }
   const all = suites.flatMap(({ rows }) => rows);
   return {
-    suites: suites.map(({ suite }) => suite),
+    columns: suites.map(({ rows, ...suite }) => ({
+      ...suite,
+      scale: reportScale(rows),
+      baseline: rows.find((row) => rowKey(row) === baseline)?.nllPerByte,
+    })),
     lines: [...lines].map(([key, { role, model }]) => ({
       key,
       role,
       model,
-      cells: suites.map(({ rows }) => {
-        const row = rows.find((other) => rowKey(other) === key);
-        return row && cellOf(row, rows, baseline);
+      cells: suites.map((suite) => {
+        const row = suite.rows.find((other) => rowKey(other) === key);
+        return row && cellOf(row, suite, baseline);
       }),
     })),
-    low: Math.min(...all.map((row) => row.low)),
-    high: Math.max(...all.map((row) => row.high)),
     hasAccuracy: all.some((row) => row.accuracy !== undefined),
   };
 }
 
-function cellOf(row: ReportRow, rows: readonly ReportRow[], baseline: string | undefined): ReportCell {
-  const base = rows.find((other) => rowKey(other) === baseline);
+function cellOf(row: ReportRow, suite: ReportSuite, baseline: string | undefined): ReportCell {
+  const base = suite.rows.find((other) => rowKey(other) === baseline);
   if (!base || base === row) return { row };
-  return { row, difference: row.nllPerByte - base.nllPerByte, change: changeOf(row, base, controlOf(rows)) };
+  return { row, difference: row.nllPerByte - base.nllPerByte, change: changeOf(row, base, suite) };
 }
 
 /** SFT-only: the control that the report's paired differences are to. */
 const controlOf = (rows: readonly ReportRow[]) => rows.find((row) => row.role === 'sft');
 
-function changeOf(row: ReportRow, base: ReportRow, control: ReportRow | undefined): Change {
-  if (base === control && row.difference) {
+/** Nats per byte; less is 0 in the readable report, too. */
+const LEAST_SHOWN = 5e-5;
+
+function changeOf(row: ReportRow, base: ReportRow, { rows, tooFew }: ReportSuite): Change {
+  if (tooFew) return 'few';
+  if (Math.abs(row.nllPerByte - base.nllPerByte) < LEAST_SHOWN) return 'within';
+  if (base === controlOf(rows) && row.difference) {
     if (row.difference.high < 0) return 'better';
     return row.difference.low > 0 ? 'worse' : 'within';
   }
@@ -102,30 +114,34 @@ export interface Verdict {
   readonly better: readonly string[];
   readonly worse: readonly string[];
   readonly within: readonly string[];
+  readonly few: readonly string[];
   /** Suites in which another control (SFT-only at the fused model's norm) has the lower value. */
   readonly behindControl: readonly string[];
 }
 
 /** The recipe's merged model against SFT-only, suite by suite; undefined where a report lacks one of them. */
 export function verdictOf(suites: Report['suites']): Verdict | undefined {
-  const changes = { better: [] as string[], worse: [] as string[], within: [] as string[] };
+  const changes: Record<Change, string[]> = { better: [], worse: [], within: [], few: [] };
   const behindControl: string[] = [];
-  for (const { suite, rows } of suites) {
+  for (const one of suites) {
+    const { suite, rows, tooFew } = one;
     const merged = rows.find((row) => row.role === 'merged');
     const sft = controlOf(rows);
     if (!merged || !sft) continue;
-    changes[changeOf(merged, sft, sft)].push(suite);
+    changes[changeOf(merged, sft, one)].push(suite);
+    if (tooFew) continue;
     const others = rows.filter((row) => row.role === 'sft' && row !== sft);
     if (others.some((row) => row.nllPerByte < merged.nllPerByte)) behindControl.push(suite);
   }
-  const { better, worse, within } = changes;
-  if (better.length + worse.length + within.length === 0) return undefined;
+  if (Object.values(changes).every((list) => list.length === 0)) return undefined;
   return { ...changes, behindControl };
 }
 
 /** The verdict in words that name every suite where something was lost. */
-export function verdictSentence({ better, worse, within, behindControl }: Verdict): string {
+export function verdictSentence({ better, worse, within, few, behindControl }: Verdict): string {
   const total = better.length + worse.length + within.length;
+  if (total === 0) return `Too few conversations to tell Fused from SFT-only in ${few.join(', ')}.`;
+  const tooFew = few.length > 0 ? ` Too few to tell in ${few.join(', ')}.` : '';
   const suites = total === 1 ? 'suite' : 'suites';
   const head =
     better.length === total
@@ -138,5 +154,5 @@ export function verdictSentence({ better, worse, within, behindControl }: Verdic
     behindControl.length > 0
       ? ` SFT-only at the same norm is ahead of it in ${behindControl.join(', ')}.`
       : '';
-  return `${parts.join('; ')}.${control}`;
+  return `${parts.join('; ')}.${control}${tooFew}`;
 }

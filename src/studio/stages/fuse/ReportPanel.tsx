@@ -37,6 +37,7 @@ export function ReportPanel() {
     );
   }
   const verdict = verdictOf(report.suites);
+  const won = verdict !== undefined && verdict.better.length > 0;
   const lost = verdict !== undefined && verdict.worse.length + verdict.behindControl.length > 0;
   return (
     <PanelState
@@ -51,9 +52,9 @@ export function ReportPanel() {
       }
     >
       {verdict ? (
-        <p className={classes.verdict} data-lost={lost || undefined}>
+        <p className={classes.verdict} data-lost={lost || undefined} data-open={(!lost && !won) || undefined}>
           <span className={classes.mark}>
-            <Icon name={lost ? 'warning' : verdict.better.length > 0 ? 'check' : 'info'} />
+            <Icon name={lost ? 'warning' : won ? 'check' : 'info'} />
           </span>
           {verdictSentence(verdict)}
         </p>
@@ -63,7 +64,7 @@ export function ReportPanel() {
         title="Held-out conversations"
         note={
           metric === 'nll'
-            ? 'nats per byte, lower is better; bars: bootstrap interval'
+            ? 'nats per byte, lower is better; bars: bootstrap interval, a scale for each suite; line: baseline'
             : 'share of right answers'
         }
         tools={
