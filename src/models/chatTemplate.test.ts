@@ -151,7 +151,13 @@ describe('rendering', () => {
   });
 
   test('errors say what is wrong', () => {
-    expect(() => renderChat('{% if %}', talk('hi'), tokens)).toThrow(/chat template cannot be read/);
+    const named = { ...tokens, origin: 'm/tokenizer_config.json' };
+    expect(() => renderChat('{% if %}', talk('hi'), named)).toThrow(
+      /^m\/tokenizer_config.json: the chat template cannot be read \(.*\); give/,
+    );
+    expect(() => renderChat('{{ 1 | nothing }}', talk('hi'), named)).toThrow(
+      /^m\/tokenizer_config.json: .*nothing/,
+    );
     const strict = "{{ raise_exception('roles must alternate') }}";
     expect(() => renderChat(strict, talk('hi'), tokens)).toThrow(/refuses.*roles must alternate.*user/);
   });

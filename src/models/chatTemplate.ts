@@ -14,6 +14,8 @@ export interface TemplateTokens {
   readonly eos: string;
   /** Texts of all special tokens: what may end a turn. */
   readonly specials?: readonly string[];
+  /** The file and field that the template is from, for errors. */
+  readonly origin?: string;
 }
 
 export interface RenderOptions extends TemplateTokens {
@@ -55,7 +57,7 @@ const parsed = new Map<string, Template>();
 const keptTemplates = 32;
 const utf8 = new TextEncoder();
 
-function parse(template: string): Template {
+function parse(template: string, origin: string): Template {
   const known = parsed.get(template);
   if (known !== undefined) return known;
   let result: Template;
@@ -64,7 +66,7 @@ function parse(template: string): Template {
   } catch (error) {
     throw new AlloyError(
       'unsupported',
-      `The model's chat template cannot be read (${reason(error)}); give one that follows Jinja.`,
+      `${origin}: the chat template cannot be read (${reason(error)}); give one that follows Jinja.`,
       { cause: error },
     );
   }
@@ -73,9 +75,13 @@ function parse(template: string): Template {
   return result;
 }
 
+/** One line without a full stop, however many the parser writes. */
 function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  const [line = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
+  return line.trim().replace(/\.$/u, '');
 }
+
+const someTemplate = 'The model';
 
 /**
  * Writes a conversation as a model expects it.
@@ -86,8 +92,9 @@ export function renderChat(
   messages: readonly ChatMessage[],
   options: RenderOptions,
 ): string {
+  const { origin = someTemplate } = options;
   try {
-    return parse(template).render({
+    return parse(template, origin).render({
       messages: messages.map(({ role, content }) => ({ role, content })),
       add_generation_prompt: options.addGenerationPrompt ?? false,
       bos_token: options.bos,
@@ -98,7 +105,7 @@ export function renderChat(
     if (error instanceof AlloyError) throw error;
     throw new AlloyError(
       'bad-data',
-      `The model's chat template refuses the conversation (${reason(error)}); its roles are ${messages.map(({ role }) => role).join(', ')}.`,
+      `${origin}: the chat template refuses the conversation (${reason(error)}), whose roles are ${messages.map(({ role }) => role).join(', ')}; change the messages or the template.`,
       { cause: error },
     );
   }
@@ -231,7 +238,7 @@ export function renderForTraining(
   if (ranges === null) {
     throw new AlloyError(
       'bad-data',
-      "The model's chat template changes the answers of a conversation, so they cannot be marked for training; use a template that writes them as they are.",
+      `${tokens.origin ?? someTemplate}: the chat template changes the answers of a conversation, so they cannot be marked for training; use a template that writes them as they are.`,
     );
   }
   const bytesBefore = byteOffsets(text);

@@ -29,7 +29,8 @@ export interface EncodedConversation {
 export function templateTokens(tokenizer: Tokenizer): TemplateTokens {
   const text = (id: number | undefined) => (id === undefined ? '' : tokenizer.tokenText(id));
   const { bos, eos } = tokenizer.specials;
-  return { bos: text(bos), eos: text(eos), specials: tokenizer.specialTexts };
+  const { specialTexts: specials, templateOrigin: origin } = tokenizer;
+  return { bos: text(bos), eos: text(eos), specials, origin };
 }
 
 /** Ids of a text, with BOS before them where the tokenizer wants one and the text does not begin with it. */

@@ -50,6 +50,8 @@ export class Tokenizer {
   readonly addBos: boolean;
   /** The chat template that came with the tokenizer. */
   readonly chatTemplate: string | null;
+  /** The file and field that the template is from, for errors. */
+  readonly templateOrigin: string;
   /** Whether it changes the text first (Unicode normalization, lower case). */
   readonly normalizes: boolean;
   readonly #parts: TokenizerParts;
@@ -66,6 +68,7 @@ export class Tokenizer {
     this.vocabSize = parts.tokens.length;
     this.addBos = parts.addBos;
     this.chatTemplate = parts.chatTemplate;
+    this.templateOrigin = parts.templateOrigin;
     this.normalizes = normalize.some((step) => step.kind === 'text');
     this.#special = new Set(added.filter((token) => token.special).map((token) => token.id));
     this.#added = new Map(added.map((token) => [token.id, token]));
@@ -84,10 +87,17 @@ export class Tokenizer {
   /**
    * @param tokenizerJson parsed tokenizer.json
    * @param tokenizerConfig parsed tokenizer_config.json, or null
+   * @param file the tokenizer.json, for errors
+   * @param configFile where `tokenizerConfig` is from, for errors
    * @throws AlloyError `bad-file`, or `unsupported` naming the JSON field
    */
-  static fromJson(tokenizerJson: unknown, tokenizerConfig: unknown, file: string): Tokenizer {
-    return new Tokenizer(partsFromJson(tokenizerJson, tokenizerConfig, file));
+  static fromJson(
+    tokenizerJson: unknown,
+    tokenizerConfig: unknown,
+    file: string,
+    configFile = file,
+  ): Tokenizer {
+    return new Tokenizer(partsFromJson(tokenizerJson, tokenizerConfig, file, configFile));
   }
 
   /** @throws AlloyError `bad-file`, or `unsupported` naming the metadata key */

@@ -280,5 +280,6 @@ export function partsFromGguf(metadata: Metadata, file: string): TokenizerParts 
     endOfTurn: eot === undefined ? [] : [eot],
     addBos: (own.flag('add_bos_token') ?? method.addBos) && bos !== undefined,
     chatTemplate: typeof template === 'string' && template !== '' ? template : null,
+    templateOrigin: `${file}, the metadata tokenizer.chat_template`,
   };
 }

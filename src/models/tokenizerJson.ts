@@ -165,10 +165,10 @@ function stripsOnDecode(decoder: unknown): 'mark' | 'space' | null {
   return null;
 }
 
-function readChatTemplate(config: Json): string | null {
-  const { chat_template: template } = config;
+function readChatTemplate({ chat_template: template }: Json, file: string): string | null {
   if (typeof template === 'string') return template;
-  if (!Array.isArray(template)) return null;
+  if (template === undefined || template === null) return null;
+  if (!Array.isArray(template)) throw bad(file, 'chat_template is neither a text nor a list of named ones');
   const named = template.filter(isJson);
   const chosen = named.find((entry) => entry.name === 'default') ?? named[0];
   return typeof chosen?.template === 'string' ? chosen.template : null;
@@ -180,7 +180,12 @@ function readChatTemplate(config: Json): string | null {
  * @param config parsed tokenizer_config.json, or null where there is none
  * @throws AlloyError `bad-file`, or `unsupported` naming the JSON field
  */
-export function partsFromJson(json: unknown, config: unknown, file: string): TokenizerParts {
+export function partsFromJson(
+  json: unknown,
+  config: unknown,
+  file: string,
+  configFile: string,
+): TokenizerParts {
   if (!isJson(json) || !isJson(json.model)) throw bad(file, 'model is missing, it is no tokenizer.json');
   const settings = isJson(config) ? config : {};
   const { model } = json;
@@ -222,6 +227,7 @@ export function partsFromJson(json: unknown, config: unknown, file: string): Tok
     unk: roleId('unk', settings, ids, added),
     endOfTurn: [],
     addBos: addBos && bos !== undefined,
-    chatTemplate: readChatTemplate(settings),
+    chatTemplate: readChatTemplate(settings, configFile),
+    templateOrigin: configFile,
   };
 }

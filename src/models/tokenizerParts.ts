@@ -31,4 +31,6 @@ export interface TokenizerParts {
   /** Whether sequences begin with BOS. */
   readonly addBos: boolean;
   readonly chatTemplate: string | null;
+  /** The file and field of the template, for errors. */
+  readonly templateOrigin: string;
 }

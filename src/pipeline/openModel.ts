@@ -25,10 +25,12 @@ export interface OpenModel {
   readonly companions: readonly FileSource[];
 }
 
+const TOKENIZER_CONFIG = 'tokenizer_config.json';
+const TEMPLATE = 'chat_template.jinja';
 const COMPANIONS = [
   'tokenizer.json',
-  'tokenizer_config.json',
-  'chat_template.jinja',
+  TOKENIZER_CONFIG,
+  TEMPLATE,
   'special_tokens_map.json',
   'added_tokens.json',
   'generation_config.json',
@@ -59,13 +61,13 @@ export async function openGguf(name: string, file: FileSource): Promise<OpenMode
 export async function openFolder(name: string, folder: string, open: OpenFile): Promise<OpenModel> {
   const document = await readJson(open, folder, 'config.json');
   const config = parseConfig(document, `${folder}/config.json`);
-  const tokenizerConfig =
-    (await open('tokenizer_config.json')) && (await readJson(open, folder, 'tokenizer_config.json'));
-  const template = await open('chat_template.jinja');
+  const tokenizerConfig = (await open(TOKENIZER_CONFIG)) && (await readJson(open, folder, TOKENIZER_CONFIG));
+  const template = await open(TEMPLATE);
   const tokenizer = Tokenizer.fromJson(
     await readJson(open, folder, 'tokenizer.json'),
     template ? { ...(tokenizerConfig ?? {}), chat_template: await readText(template) } : tokenizerConfig,
     `${folder}/tokenizer.json`,
+    `${folder}/${template ? TEMPLATE : TOKENIZER_CONFIG}`,
   );
   const opened: string[] = [];
   const tensorFolder = await openTensorFolder(async (file) => {
