@@ -4,11 +4,14 @@ import { engine } from './client.ts';
 import { useDevice } from './device.ts';
 import { type Fault, toFault } from './fault.ts';
 import { useProject } from './project.ts';
+import { tellingConversation } from './tellingConversation.ts';
 import { tokensOnlyView } from './tokensOnlyView.ts';
 
 interface AlignStore {
   readonly source: string | undefined;
   readonly conversation: Conversation | undefined;
+  /** What is shown until somebody chooses. */
+  readonly suggested: Conversation | undefined;
   readonly view: AlignmentView | undefined;
   /** Where no model can run: the two cuts of the text, without rows. */
   readonly tokensOnly: boolean;
@@ -19,6 +22,7 @@ interface AlignStore {
 const initial: AlignStore = {
   source: undefined,
   conversation: undefined,
+  suggested: undefined,
   view: undefined,
   tokensOnly: false,
   loading: false,
@@ -39,6 +43,14 @@ export function chooseConversation(conversation: Conversation): void {
   useAlign.setState({ conversation });
 }
 
+/** Looks for a conversation to begin with; the store keeps the first that was found. */
+export async function suggestConversation(source: string): Promise<void> {
+  const { recipe, train } = useProject.getState();
+  if (!recipe || useAlign.getState().suggested) return;
+  const suggested = await tellingConversation(recipe.pivot, source, train);
+  useAlign.setState((state) => ({ suggested: state.suggested ?? suggested }));
+}
+
 /**
  * Aligns a conversation, unless the store has just that already; an answer that a newer choice has overtaken is dropped.
  * @param again asks anew after a failure
@@ -56,7 +68,7 @@ export async function alignConversation(
   if (!again && parts.every((part, index) => part === made[index])) return;
   made = parts;
   const mine = ++asked;
-  useAlign.setState({ source, conversation, loading: true, fault: undefined });
+  useAlign.setState({ source, loading: true, fault: undefined });
   try {
     const view = ready
       ? await engine().align(recipe.pivot, source, conversation)

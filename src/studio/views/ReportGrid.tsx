@@ -75,8 +75,11 @@ function ColumnHead({ column, scaled }: { readonly column: ReportColumn; readonl
       <span>
         {suite}
         {count === undefined ? null : (
-          <span className={classes.count} title={`${count} held-out conversations`}>
-            {tooFew ? `${count}, too few to tell` : count}
+          <span
+            className={classes.count}
+            title={`${count} held-out conversations${tooFew ? ', too few to tell' : ''}`}
+          >
+            {tooFew ? `${count}, too few` : count}
           </span>
         )}
       </span>

@@ -24,7 +24,7 @@ function trim(value: number): string {
 export function formatShare(share: number): string {
   const percent = 100 * share;
   if (percent > 0 && percent < 9.95) return `${percent.toFixed(1)} %`;
-  if (percent > 99 && percent < 100) return `${percent.toFixed(1)} %`;
+  if (percent > 99 && percent < 99.95) return `${percent.toFixed(1)} %`;
   return `${percent.toFixed(0)} %`;
 }
 

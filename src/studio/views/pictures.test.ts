@@ -76,12 +76,13 @@ test('numbers as people read them', () => {
     '128 MB',
     '3.2 GB',
   ]);
-  expect([0, 0.004, 0.0996, 0.5, 0.996, 1].map(formatShare)).toEqual([
+  expect([0, 0.004, 0.0996, 0.5, 0.996, 0.99996, 1].map(formatShare)).toEqual([
     '0 %',
     '0.4 %',
     '10 %',
     '50 %',
     '99.6 %',
+    '100 %',
     '100 %',
   ]);
   expect([0.2, 59.6, 200, 3725].map(formatSeconds)).toEqual(['1 s', '1 min 0 s', '3 min 20 s', '1 h 2 min']);

@@ -30,7 +30,8 @@ test('a scale is never empty', () => {
 });
 
 test('its ends have the digits that tell them apart', () => {
-  expect(scaleLabels({ low: 0.276, high: 0.405 })).toEqual(['0.276', '0.405']);
+  expect(scaleLabels({ low: 0.276, high: 0.401 })).toEqual(['0.28', '0.40']);
+  expect(scaleLabels({ low: 0.411, high: 0.432 })).toEqual(['0.411', '0.432']);
   expect(scaleLabels({ low: 0.2, high: 1.9 })).toEqual(['0.20', '1.90']);
-  expect(scaleLabels({ low: -0.01, high: 12 })).toEqual(['0.0', '12.0']);
+  expect(scaleLabels({ low: -0.01, high: 12 })).toEqual(['0.00', '12.00']);
 });

@@ -44,7 +44,7 @@ export function placeOf(value: number, { low, high }: ReportScale): number {
 
 /** The ends in as few digits as tell them apart. */
 export function scaleLabels({ low, high }: ReportScale): readonly [string, string] {
-  const digits = Math.min(4, Math.max(1, Math.ceil(1.3 - Math.log10(high - low))));
+  const digits = Math.min(4, Math.max(2, Math.ceil(0.7 - Math.log10(high - low))));
   return [Math.max(0, low).toFixed(digits), high.toFixed(digits)];
 }
 

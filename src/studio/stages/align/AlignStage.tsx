@@ -2,7 +2,13 @@ import { ActionIcon, SegmentedControl, Select, Switch } from '@mantine/core';
 import { useEffect, useState } from 'react';
 import type { Conversation } from '../../../pipeline/protocol.ts';
 import { useIdentity } from '../../app/useIdentity.ts';
-import { alignConversation, chooseConversation, chooseSource, useAlign } from '../../state/align.ts';
+import {
+  alignConversation,
+  chooseConversation,
+  chooseSource,
+  suggestConversation,
+  useAlign,
+} from '../../state/align.ts';
 import { useDevice } from '../../state/device.ts';
 import { inspect, setFocus, useLayout } from '../../state/layout.ts';
 import { conversationTitle, useProject } from '../../state/project.ts';
@@ -20,7 +26,7 @@ import { TokenReadout } from './TokenReadout.tsx';
 /** One conversation as two tokenizers cut it, and how their rows pair. */
 export function AlignStage() {
   const { recipe, train, heldout } = useProject();
-  const { source, conversation, view, loading, fault, tokensOnly } = useAlign();
+  const { source, conversation, suggested, view, loading, fault, tokensOnly } = useAlign();
   const deviceKind = useDevice((state) => state.device.kind);
   const focus = useLayout((state) => state.focus);
   const identify = useIdentity();
@@ -30,8 +36,12 @@ export function AlignStage() {
 
   const firstSource = recipe?.sources[0];
   const wanted = source && recipe?.sources.includes(source) ? source : firstSource;
-  const text = conversation ?? train[0];
+  const text = conversation ?? suggested;
   const pivot = recipe?.pivot;
+  const open = train.length > 0 && text === undefined;
+  useEffect(() => {
+    if (wanted && open) suggestConversation(wanted);
+  }, [wanted, open]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: a new pivot or an opened device asks for a new alignment
   useEffect(() => {
     if (wanted && text) alignConversation(wanted, text);

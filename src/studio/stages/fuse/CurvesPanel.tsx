@@ -37,19 +37,23 @@ export function CurvesPanel() {
     [targets, identify],
   );
   const [main, ...parts] = charts;
-  const chart = ({ part, title, height }: (typeof charts)[number]) => (
-    <LossChart
-      key={part}
-      part={part}
-      title={part === 'total' && step !== undefined ? `${title} at step ${Math.round(step)}` : title}
-      targets={part === 'distillation' ? looks.filter(({ name }) => name !== 'sft') : looks}
-      beta={beta}
-      logarithmic={logarithmic}
-      height={height}
-      planned={planned}
-      onStep={setStep}
-    />
-  );
+  const chart = ({ part, title, height }: (typeof charts)[number]) => {
+    const shown = part === 'distillation' ? looks.filter(({ name }) => name !== 'sft') : looks;
+    if (shown.length === 0) return <Awaited key={part} title={title} height={height} />;
+    return (
+      <LossChart
+        key={part}
+        part={part}
+        title={part === 'total' && step !== undefined ? `${title} at step ${Math.round(step)}` : title}
+        targets={shown}
+        beta={beta}
+        logarithmic={logarithmic}
+        height={height}
+        planned={planned}
+        onStep={setStep}
+      />
+    );
+  };
   return (
     <Panel
       title="Loss"
@@ -87,6 +91,16 @@ export function CurvesPanel() {
         </div>
       )}
     </Panel>
+  );
+}
+
+/** In the place of a chart whose first curve is yet to come. */
+function Awaited({ title, height }: { readonly title: string; readonly height: number }) {
+  return (
+    <figure className={classes.awaited}>
+      <figcaption>{title}</figcaption>
+      <p style={{ height }}>Begins with the first source’s target.</p>
+    </figure>
   );
 }
 

@@ -64,7 +64,7 @@ export function ReportPanel() {
         title="Held-out conversations"
         note={
           metric === 'nll'
-            ? 'nats per byte, lower is better; bars: bootstrap interval, a scale for each suite; line: baseline'
+            ? 'nats per byte, lower is better; bars: bootstrap interval'
             : 'share of right answers'
         }
         tools={
@@ -84,6 +84,9 @@ export function ReportPanel() {
         <ReportGrid table={table} metric={metric} baseline={baseline} identify={identify} />
       </Panel>
       <p className={`${classes.colophon} num`}>
+        {metric === 'nll'
+          ? `Each suite has a scale of its own; the line is the baseline, an arrow a value beyond the scale. `
+          : ''}
         {`${formatSeconds(report.seconds)} on ${report.device}, peak GPU memory ${formatBytes(report.peakBytes)}, seed ${report.recipe.seed}${report.reused ? `; ${report.reused} steps came from earlier runs` : ''}.`}
       </p>
     </PanelState>
