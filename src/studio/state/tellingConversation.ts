@@ -9,7 +9,7 @@ interface Span {
 /** So many answers are cut to find a telling one. */
 const LOOKED_AT = 48;
 /** Characters that still fit a screen. */
-const LONGEST = 200;
+const LONGEST = 140;
 /** A token that both cut alike tells less than one that they do not, but a longer answer is worth some. */
 const ALIKE = 0.2;
 

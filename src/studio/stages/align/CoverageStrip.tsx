@@ -98,7 +98,7 @@ function Whole({ summary, pivot, source }: Models & { readonly summary: Alignmen
           fill: lostFills[name] ?? mappingFills[index % mappingFills.length] ?? 'var(--line)',
         }))}
       />
-      <div>
+      <div className={classes.pair}>
         <Rates rates={tokensPerByte} pivot={pivot} source={source} />
         <Figure caption="Taught by the source (MinCE)" value={`${won} of ${conversations}`}>
           where it was less surprised than the pivot
