@@ -57,7 +57,7 @@ export function parseCommand(command: Command, argv: readonly string[]): Argumen
     const options = { ...COMMON, ...command.options };
     ({ values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true }));
   } catch (error) {
-    const [what = ''] = (error instanceof Error ? error.message : String(error)).split('. ');
+    const [what = ''] = (error instanceof Error ? error.message : String(error)).split(/\.?\n|\. /u);
     throw new UsageError(`${what.replace(/\.$/u, '')}; use it as: alloy ${command.usage}`);
   }
   const [least, most] = command.words;

@@ -7,6 +7,7 @@ import { type OpenedRun, openRun, RUN_FILES } from '../pipeline/runFolder.ts';
 import { nodeFileSource } from '../storage/nodeStorage.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
+import { fieldProblems } from '../util/schemaIssue.ts';
 import { statOrNothing } from './outFolder.ts';
 import { expandVariables } from './paths.ts';
 
@@ -158,6 +159,6 @@ async function readIndex(path: string): Promise<readonly BuiltinModel[]> {
   }
   const parsed = z.array(cardSchema).safeParse(document);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw fail(`${issue?.path.map(String).join('.')}: ${issue?.message}`);
+  const [problem] = fieldProblems(parsed.error.issues, document);
+  throw fail(`${problem?.field}: ${problem?.what}`);
 }

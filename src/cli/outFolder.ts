@@ -48,12 +48,20 @@ export function stageStorage({ args, terminal }: CommandContext, out: string): N
   return new NodeStorage(folder);
 }
 
-/** What a path leads to; below a file there is nothing, too. */
+/** No file can be there: below a file, behind a link that leads to itself, under a name that is too long. */
+const NOWHERE: readonly unknown[] = ['ENOTDIR', 'ELOOP', 'ENAMETOOLONG'];
+
+/** What a path leads to. @throws AlloyError `bad-argument` where it may not be looked at */
 export function statOrNothing(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false });
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOTDIR') return undefined;
-    throw error;
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    if (NOWHERE.includes(code)) return undefined;
+    throw new AlloyError(
+      'bad-argument',
+      `${path} cannot be looked at (${code}); check its permissions or give another path.`,
+      { cause },
+    );
   }
 }

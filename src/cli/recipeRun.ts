@@ -34,7 +34,7 @@ export async function readTextFile(path: string, shown: string, advice: string):
   const info = await stat(path).catch(() => undefined);
   if (!info)
     throw new AlloyError('missing-file', `${shown}: there is no such file (${path}); check the path.`);
-  if (!info.isFile()) throw new AlloyError('bad-argument', `${shown} is a folder; ${advice}.`);
+  if (info.isDirectory()) throw new AlloyError('bad-argument', `${shown} is a folder; ${advice}.`);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path));
   } catch (cause) {
@@ -64,7 +64,7 @@ export function runContext(
     readText: (path) =>
       readTextFile(
         pathFrom(folder, path, terminal.environment, file),
-        `${path} of ${file}`,
+        `${file}: ${path}`,
         'name a file of JSON lines',
       ),
     onEvent: (event) => showEvent(event, progress),

@@ -54,6 +54,14 @@ describe('reading', () => {
     for (const { offset, bytes } of file.tensors.values()) if (bytes >= 4) expect(offset % 4).toBe(0);
   });
 
+  test('keys and brackets inside texts are no keys of the header', async () => {
+    const shared = JSON.stringify({ ...entry(0, 8), note: { dtype: '{"a":' } });
+    const file = await open(
+      withHeader(`{"__metadata__": {"a": "\\"a\\": {"}, "a": ${shared}}`, new Uint8Array(8)),
+    );
+    expect([...file.tensors.keys()]).toEqual(['a']);
+  });
+
   test('a missing tensor is named', async () => {
     const file = await open(await safetensorsBytes({ a: { shape: [1], values: [1] } }));
     await expect(file.readTensor('b.weight')).rejects.toThrow(/m\.safetensors.*"b\.weight" is missing/);
@@ -79,6 +87,11 @@ describe('bad files', () => {
       'a hole',
       withHeader({ a: entry(0, 8), b: entry(12, 20) }, new Uint8Array(20)),
       /hole before tensor "b"/,
+    ],
+    [
+      'a name twice',
+      withHeader(`{"a": ${JSON.stringify(entry(0, 8))}, "\\u0061" : ${JSON.stringify(entry(0, 8))}}`, data8),
+      /tensor "a" is there twice/,
     ],
     ['metadata that is not text', withHeader({ __metadata__: { a: 1 } }), /__metadata__/],
   ])('%s', async (_, bytes, message) => {

@@ -53,6 +53,37 @@ function parseEntry(file: string, name: string, value: unknown, dataStart: numbe
   return { dtype, shape, offset: dataStart + start, bytes };
 }
 
+function parseHeader(file: string, bytes: Uint8Array<ArrayBuffer>): Record<string, unknown> {
+  let text: string;
+  let header: unknown;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    header = JSON.parse(text);
+  } catch (error) {
+    throw bad(file, 'its header is not JSON', error);
+  }
+  if (!isRecord(header)) throw bad(file, 'its header is not a JSON object');
+  const twice = repeatedKey(text);
+  if (twice !== undefined) throw bad(file, `tensor ${twice} is there twice`);
+  return header;
+}
+
+/** A key that the outer object of a valid JSON text has twice, with its quotes. `JSON.parse` keeps the last in silence. */
+function repeatedKey(json: string): string | undefined {
+  const seen = new Set<string>();
+  let depth = 0;
+  for (const [token, end] of json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[[\]{}]/gu)) {
+    if (token === '{' || token === '[') depth++;
+    else if (token === '}' || token === ']') depth--;
+    else if (depth === 1 && end !== undefined) {
+      const key = JSON.stringify(JSON.parse(token.slice(0, -end.length)));
+      if (seen.has(key)) return key;
+      seen.add(key);
+    }
+  }
+  return undefined;
+}
+
 function parseMetadata(file: string, value: unknown): Map<string, string> {
   if (!isRecord(value)) throw bad(file, `${metadataKey} is not an object`);
   const metadata = new Map<string, string>();
@@ -112,7 +143,7 @@ export class SafetensorsFile {
       );
     }
     const headerBytes = Number(length);
-    const header = SafetensorsFile.#parseHeader(file, await source.read(8, headerBytes));
+    const header = parseHeader(file, await source.read(8, headerBytes));
     const dataStart = 8 + headerBytes;
     const tensors = new Map<string, SafetensorsEntry>();
     let metadata = new Map<string, string>();
@@ -122,17 +153,6 @@ export class SafetensorsFile {
     }
     checkLayout(source, tensors, dataStart);
     return new SafetensorsFile(source, tensors, metadata);
-  }
-
-  static #parseHeader(file: string, bytes: Uint8Array<ArrayBuffer>): Record<string, unknown> {
-    let header: unknown;
-    try {
-      header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    } catch (error) {
-      throw bad(file, 'its header is not JSON', error);
-    }
-    if (!isRecord(header)) throw bad(file, 'its header is not a JSON object');
-    return header;
   }
 
   /** @throws AlloyError `bad-file` when there is no such tensor */

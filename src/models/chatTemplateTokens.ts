@@ -48,6 +48,12 @@ export function encodePrompt(
 ): { text: string; ids: number[] } {
   const chosen = template ?? tokenizer.chatTemplate ?? defaultChatTemplate;
   const text = renderChat(chosen, messages, { ...templateTokens(tokenizer), addGenerationPrompt: true });
+  if (text === '') {
+    throw new AlloyError(
+      'bad-data',
+      `${tokenizer.templateOrigin}: the chat template writes nothing for the conversation; correct the template.`,
+    );
+  }
   return { text, ids: encodeWithBos(tokenizer, text) };
 }
 

@@ -5,7 +5,8 @@
  */
 import { z } from 'zod';
 import type { RopeScaling } from '../kernels/rope.ts';
-import { AlloyError } from '../util/errors.ts';
+import { AlloyError, required } from '../util/errors.ts';
+import { fieldProblems } from '../util/schemaIssue.ts';
 
 export type Family = 'llama' | 'mistral' | 'qwen2' | 'qwen3' | 'gemma3';
 
@@ -61,6 +62,8 @@ const ropeSchema = z
   .nullish();
 
 const count = z.int().min(1);
+/** Far above any model; each layer costs memory before a tensor is looked at. */
+const maxLayers = 4096;
 const tokenIds = z.union([z.int(), z.array(z.int())]).nullish();
 
 const schema = z.looseObject({
@@ -68,7 +71,7 @@ const schema = z.looseObject({
   vocab_size: count,
   hidden_size: count,
   intermediate_size: count,
-  num_hidden_layers: count,
+  num_hidden_layers: count.max(maxLayers),
   num_attention_heads: count,
   num_key_value_heads: count.nullish(),
   head_dim: count.nullish(),
@@ -127,23 +130,23 @@ export function parseConfig(json: unknown, file: string): DecoderConfig {
     document?.model_type === 'gemma3' && document.text_config
       ? { ...document.text_config, model_type: 'gemma3_text' }
       : json;
+  const kind = (inner as { model_type?: unknown } | null)?.model_type;
+  if (typeof kind === 'string' && !Object.hasOwn(FAMILIES, kind)) {
+    throw new AlloyError(
+      'unsupported',
+      `${file}: the architecture "${kind}" (model_type) is not supported; Alloy runs ${Object.keys(FAMILIES).join(', ')}.`,
+    );
+  }
   const parsed = schema.safeParse(inner);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
+    const [problem] = fieldProblems(parsed.error.issues, inner);
     throw new AlloyError(
       'bad-file',
-      `${file}: the field ${issue?.path.join('.') || 'model_type'} is wrong (${issue?.message}); use the model's own config.json.`,
+      `${file}: the field ${problem?.field} is wrong (${problem?.what}); use the model's own config.json.`,
     );
   }
   const raw = parsed.data;
-  const traits = FAMILIES[raw.model_type];
-  if (!traits) {
-    throw new AlloyError(
-      'unsupported',
-      `${file}: the architecture "${raw.model_type}" is not supported; Alloy runs ${Object.keys(FAMILIES).join(', ')}.`,
-    );
-  }
-  return build(raw, traits, file);
+  return build(raw, required(FAMILIES[raw.model_type], raw.model_type), file);
 }
 
 function build(raw: Raw, traits: FamilyTraits, file: string): DecoderConfig {
@@ -153,7 +156,7 @@ function build(raw: Raw, traits: FamilyTraits, file: string): DecoderConfig {
   if (heads % kvHeads !== 0) {
     throw new AlloyError(
       'bad-file',
-      `${file}: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}.`,
+      `${file}: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}; use the model's own config.json.`,
     );
   }
   const headDim = raw.head_dim ?? (family === 'gemma3' ? 256 : raw.hidden_size / heads);
@@ -217,14 +220,17 @@ function layerKinds(raw: Raw, traits: FamilyTraits, file: string): LayerKind[] {
   if (names.length !== raw.num_hidden_layers) {
     throw new AlloyError(
       'bad-file',
-      `${file}: layer_types has ${names.length} entries for ${raw.num_hidden_layers} layers.`,
+      `${file}: layer_types has ${names.length} entries for ${raw.num_hidden_layers} layers; use the model's own config.json.`,
     );
   }
   const window = raw.sliding_window ?? (traits.family === 'gemma3' ? 4096 : 0);
   return names.map((name) => {
     if (name === 'full_attention') return { window: 0, rope: full };
     if (name === 'sliding_attention') return { window, rope: sliding };
-    throw new AlloyError('unsupported', `${file}: the layer type "${name}" (layer_types) is not supported.`);
+    throw new AlloyError(
+      'unsupported',
+      `${file}: the layer type "${name}" (layer_types) is not supported; full_attention and sliding_attention are.`,
+    );
   });
 }
 
@@ -264,7 +270,10 @@ function scalingOf(rope: RawRope, raw: Raw, file: string): RopeScaling | undefin
   const need = (field: 'factor' | 'low_freq_factor' | 'high_freq_factor'): number => {
     const value = rope[field];
     if (value === undefined)
-      throw new AlloyError('bad-file', `${file}: rope scaling "${kind}" needs the field ${field}.`);
+      throw new AlloyError(
+        'bad-file',
+        `${file}: rope scaling "${kind}" needs the field ${field}; use the model's own config.json.`,
+      );
     return value;
   };
   if (kind === 'linear') return { kind, factor: need('factor') };

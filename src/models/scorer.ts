@@ -81,7 +81,7 @@ export class Scorer {
         if (!(token >= 0 && token < this.#config.vocabSize)) {
           throw new AlloyError(
             'bad-argument',
-            `The token id ${token} is outside the model's vocabulary of ${this.#config.vocabSize}.`,
+            `The token id ${token} is outside the model's vocabulary of ${this.#config.vocabSize}; use the tokenizer that belongs to the weights.`,
           );
         }
         tokens[index * length + i] = token;

@@ -13,6 +13,10 @@ export interface TensorSource {
   readonly file: string;
   /** Undefined where there is no such tensor. */
   shape(name: string): readonly number[] | undefined;
+  /** All tensors, where the source can list them. */
+  readonly names?: () => Iterable<string>;
+  /** The element type as the file writes it, where it is not always one of weights. */
+  readonly dtype?: (name: string) => string | undefined;
   /** A matrix in the file's own precision; BF16 becomes f32, exactly. */
   matrix(name: string): Promise<PackedMatrix>;
   vector(name: string): Promise<Float32Array<ArrayBuffer>>;
@@ -23,6 +27,8 @@ export function folderTensors(folder: TensorFolder): TensorSource {
   return {
     file: folder.name,
     shape: (name) => folder.tensors.get(name)?.shape,
+    names: () => folder.tensors.keys(),
+    dtype: (name) => folder.tensors.get(name)?.dtype,
     vector: (name) => folder.readFloat32(name),
     async matrix(name) {
       const { dtype, shape, bytes } = await folder.readTensor(name);
@@ -45,6 +51,7 @@ export function ggufTensors(model: GgufModel): TensorSource {
   return {
     file: model.gguf.source.name,
     shape: (name) => model.tensors.get(name)?.tensor.shape,
+    names: () => model.tensors.keys(),
     vector: (name) => model.readFloat32(name),
     async matrix(name) {
       const packed = await model.readPacked(name);

@@ -86,6 +86,7 @@ function readModel(file: string, model: Json, vocabulary: ReadonlyMap<string, nu
       fallback,
       model.ignore_merges === true,
     );
+  if (kind === 'Unigram' && vocabulary.size === 0) throw bad(file, 'model.vocab is empty');
   if (kind === 'Unigram')
     return new UnigramModel(new Unigram({ ...model } as never, ''), vocabulary, fallback);
   throw unknownPart(file, 'model.type', kind);
@@ -166,7 +167,7 @@ function stripsOnDecode(decoder: unknown): 'mark' | 'space' | null {
 }
 
 function readChatTemplate({ chat_template: template }: Json, file: string): string | null {
-  if (typeof template === 'string') return template;
+  if (typeof template === 'string') return template === '' ? null : template;
   if (template === undefined || template === null) return null;
   if (!Array.isArray(template)) throw bad(file, 'chat_template is neither a text nor a list of named ones');
   const named = template.filter(isJson);

@@ -5,6 +5,7 @@ import { type PackedMatrix, rowWords, scaleBytes } from '../kernels/weightFormat
 import { AlloyError, required } from '../util/errors.ts';
 import type { DecoderConfig } from './config.ts';
 import { type DecoderWeights, type LayerWeights, MATRICES, type MatrixName } from './decoder.ts';
+import { checkFinite } from './finiteWeights.ts';
 import { type ParameterSpec, Parameters } from './parameters.ts';
 import { type Precision, type TensorSource, toPrecision } from './tensorSource.ts';
 
@@ -92,22 +93,44 @@ export function decoderTensors(config: DecoderConfig): ParameterSpec[] {
   return specs;
 }
 
-/** @throws AlloyError `bad-file` naming the first tensor that is missing or has another shape than the config says. */
+/** Parameters of a layer: one that the config does not ask for would change what the model computes. */
+const LAYER_TENSOR = /^model\.layers\.\d+\..*\.(weight|bias)$/;
+
+/**
+ * @throws AlloyError `bad-file` naming the first tensor that is missing, has another shape than the config says, or belongs
+ *   to a layer that the config does not have so; `unsupported` for one of integers
+ */
 export function checkTensors(config: DecoderConfig, source: TensorSource): void {
-  for (const { name, shape } of decoderTensors(config)) {
+  const specs = decoderTensors(config);
+  const known = new Set(specs.map(({ name }) => name));
+  for (const { name, shape } of specs) {
     const found = source.shape(name);
     if (!found) {
       throw new AlloyError(
         'bad-file',
-        `${source.file}: the tensor ${name} is missing; the file does not fit its config.`,
+        `${source.file}: the tensor ${name} is missing, which the config asks for; take weights and config from the same model.`,
       );
     }
     if (found.length !== shape.length || found.some((size, axis) => size !== shape[axis])) {
       throw new AlloyError(
         'bad-file',
-        `${source.file}: the tensor ${name} has the shape [${found.join(', ')}] but the config asks for [${shape.join(', ')}]; use the config.json that belongs to these weights.`,
+        `${source.file}: the tensor ${name} has the shape [${found.join(', ')}] but the config asks for [${shape.join(', ')}]; take weights and config from the same model.`,
       );
     }
+    const dtype = source.dtype?.(name);
+    if (dtype !== undefined && !/^(BF|F)\d/.test(dtype)) {
+      throw new AlloyError(
+        'unsupported',
+        `${source.file}: the tensor ${name} holds ${dtype}, which are no weights that Alloy reads; use the model in F32, F16 or BF16, or a GGUF file.`,
+      );
+    }
+  }
+  for (const name of source.names?.() ?? []) {
+    if (!LAYER_TENSOR.test(name) || known.has(name)) continue;
+    throw new AlloyError(
+      'bad-file',
+      `${source.file}: the tensor ${name} has no place in the layers that the config describes; take weights and config from the same model.`,
+    );
   }
 }
 
@@ -144,16 +167,17 @@ export async function loadDecoder(
   try {
     for (const [index, { name, shape }] of specs.entries()) {
       if (options.signal?.aborted) throw new AlloyError('cancelled', `Loading ${source.file} was cancelled.`);
-      if (parameters) {
-        const matrix = shape.length === 2;
-        parameters.set(
-          name,
-          matrix ? f32Of(toPrecision(await source.matrix(name), 'f32')) : await source.vector(name),
-        );
-        if (matrix) matrices.set(name, parameters.weight(name));
-        else tensors.set(name, parameters.tensor(name));
-      } else if (shape.length === 2) matrices.set(name, frozen.matrix(name, await source.matrix(name)));
-      else tensors.set(name, frozen.vector(name, await source.vector(name)));
+      if (shape.length === 2) {
+        const matrix = await source.matrix(name);
+        checkFinite(source.file, name, matrix);
+        parameters?.set(name, f32Of(toPrecision(matrix, 'f32')));
+        matrices.set(name, parameters?.weight(name) ?? frozen.matrix(name, matrix));
+      } else {
+        const vector = await source.vector(name);
+        checkFinite(source.file, name, vector);
+        parameters?.set(name, vector);
+        tensors.set(name, parameters?.tensor(name) ?? frozen.vector(name, vector));
+      }
       options.onProgress?.(index + 1, specs.length);
     }
   } catch (error) {

@@ -46,6 +46,7 @@ export async function openGguf(name: string, file: FileSource): Promise<OpenMode
   const tokenizer = Tokenizer.fromGguf(model.gguf.metadata, file.name);
   const tensors = ggufTensors(model);
   checkTensors(config, tensors);
+  checkVocabulary(tokenizer, config);
   return {
     name,
     identity: await hashOfFile(file),
@@ -61,6 +62,7 @@ export async function openGguf(name: string, file: FileSource): Promise<OpenMode
 export async function openFolder(name: string, folder: string, open: OpenFile): Promise<OpenModel> {
   const document = await readJson(open, folder, 'config.json');
   const config = parseConfig(document, `${folder}/config.json`);
+  checkQuantization(document, `${folder}/config.json`);
   const tokenizerConfig = (await open(TOKENIZER_CONFIG)) && (await readJson(open, folder, TOKENIZER_CONFIG));
   const template = await open(TEMPLATE);
   const tokenizer = Tokenizer.fromJson(
@@ -77,6 +79,7 @@ export async function openFolder(name: string, folder: string, open: OpenFile): 
   }, folder);
   const tensors = folderTensors(tensorFolder);
   checkTensors(config, tensors);
+  checkVocabulary(tokenizer, config);
   const identity = await hashOf({
     config,
     opened,
@@ -93,6 +96,29 @@ export async function openFolder(name: string, folder: string, open: OpenFile): 
     document: { ...document },
     companions: companions.filter((file) => file !== null),
   };
+}
+
+/** Weights of such folders mean nothing without the rule that packed them. */
+function checkQuantization(document: object, file: string): void {
+  const { quantization_config: packing } = document as { readonly quantization_config?: unknown };
+  if (typeof packing !== 'object' || packing === null) return;
+  const method = 'quant_method' in packing ? String(packing.quant_method) : 'unnamed';
+  throw new AlloyError(
+    'unsupported',
+    `${file}: quantization_config says that the weights are packed (${method}), which Alloy does not read in a folder; use the model in F32, F16 or BF16, or a GGUF file.`,
+  );
+}
+
+/** Added tokens may lie beyond the embedding (models without the images that their tokenizer knows), others may not. */
+function checkVocabulary(tokenizer: Tokenizer, { vocabSize }: DecoderConfig): void {
+  for (let id = vocabSize; id < tokenizer.vocabSize; id++) {
+    const text = tokenizer.tokenText(id);
+    if (text === '' || tokenizer.addedToken(id) !== undefined) continue;
+    throw new AlloyError(
+      'bad-file',
+      `${tokenizer.file}: the token ${JSON.stringify(text)} has the id ${id}, but the model's vocabulary has ${vocabSize} (vocab_size); use the tokenizer that belongs to the weights.`,
+    );
+  }
 }
 
 /** Puts a model's weights on the GPU. */
@@ -118,9 +144,12 @@ async function readJson(open: OpenFile, folder: string, name: string): Promise<o
       `${folder} has no ${name}; use a complete Hugging Face model folder or a .gguf file.`,
     );
   }
+  let document: unknown;
   try {
-    return JSON.parse(await readText(file)) as object;
+    document = JSON.parse(await readText(file));
   } catch (cause) {
     throw new AlloyError('bad-file', `${folder}/${name} is not valid JSON; download it again.`, { cause });
   }
+  if (typeof document === 'object' && document !== null && !Array.isArray(document)) return document;
+  throw new AlloyError('bad-file', `${folder}/${name} holds no JSON object; download it again.`);
 }

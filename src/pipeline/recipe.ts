@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { AlloyError } from '../util/errors.ts';
+import { fieldProblems } from '../util/schemaIssue.ts';
 
 /** A built-in name, a Hugging Face folder, a `.gguf` file, a finished run, or `hub:OWNER/NAME` (not yet loadable). */
 const modelReference = z.string().min(1);
@@ -32,7 +33,10 @@ const trainSchema = z.strictObject({
 });
 
 const dataSchema = z.strictObject({
-  /** JSON lines: `{"id", "messages": [{"role", "content"}], "domain"?, "accept"?}`; paths are relative to the recipe. */
+  /**
+   * JSON lines: `{"id", "messages": [{"role", "content"}], "domain"?, "accept"?}`; paths are relative to the recipe. An
+   * id that ends in `-trim` marks an answer that was cut: its end is not trained.
+   */
   train: z.array(z.string().min(1)).min(1),
   /** One evaluation suite per entry; its name is the file's name. */
   heldout: z.array(z.string().min(1)).min(1),
@@ -95,10 +99,7 @@ export function parseRecipe(document: unknown, file: string): Recipe {
   const parsed = recipeSchema.safeParse(document);
   const problems = parsed.success
     ? contradictions(parsed.data)
-    : parsed.error.issues.map((issue) => {
-        const path = issue.path.map(String).join('.') || 'the document';
-        return `${path}: ${issue.message}`;
-      });
+    : fieldProblems(parsed.error.issues, document).map(({ field, what }) => `${field}: ${what}`);
   if (parsed.success && problems.length === 0) return parsed.data;
   throw new AlloyError('bad-recipe', `${file} is not a valid recipe; correct ${problems.join('; ')}.`);
 }

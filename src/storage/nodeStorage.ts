@@ -24,7 +24,11 @@ export async function nodeFileSource(path: string): Promise<FileSource> {
     if (!isMissing(error)) throw error;
     throw new AlloyError('missing-file', `${path}: there is no such file; check the path.`, { cause: error });
   }
-  if (!info.isFile()) throw new AlloyError('bad-file', `${path}: a file is needed here, not a folder.`);
+  if (!info.isFile())
+    throw new AlloyError(
+      'bad-file',
+      `${path}: a file is needed here, not a ${info.isDirectory() ? 'folder' : 'device'}.`,
+    );
   const source = {
     name: basename(path),
     bytes: info.size,
