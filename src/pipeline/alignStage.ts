@@ -9,7 +9,7 @@ import { required } from '../util/errors.ts';
 import type { OpenModel } from './openModel.ts';
 import type { AlignmentSummary } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
-import { type RunContext, StageProgress } from './runContext.ts';
+import { beginWork, type RunContext, StageProgress } from './runContext.ts';
 
 const VERSION = 2;
 
@@ -68,6 +68,7 @@ export async function alignSource(
     context.onEvent({ kind: 'alignment', summary });
     return { targets: unpackTargets(stored, key), summary };
   }
+  beginWork(context);
   const progress = new StageProgress(context, 'align', source.name, ownRows.length);
   const map = vocabularyMapFor(recipe, input);
   const tally = new AlignmentTally();

@@ -6,7 +6,7 @@ import { AlloyError } from '../util/errors.ts';
 import { packDelta, unpackDelta } from './deltaFile.ts';
 import type { OpenModel } from './openModel.ts';
 import type { Recipe } from './recipe.ts';
-import { type RunContext, StageProgress } from './runContext.ts';
+import { beginWork, type RunContext, StageProgress } from './runContext.ts';
 
 const VERSION = 1;
 const MAGIC = 'alloychk';
@@ -54,6 +54,7 @@ export async function distilTarget(
     context.onEvent({ kind: 'stage', stage: 'distil', label: name, cached: true });
     return { delta: await unpackDelta(stored, name), key };
   }
+  beginWork(context);
   const saved = await context.store.read('checkpoint', key);
   const resume = saved && readCheckpoint(saved, key);
   let progress: StageProgress | undefined;

@@ -14,7 +14,7 @@ import { AlloyError } from '../util/errors.ts';
 import type { OpenModel } from './openModel.ts';
 import type { Conversation, Report, ReportRow } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
-import { type RunContext, StageProgress } from './runContext.ts';
+import { beginWork, type RunContext, StageProgress } from './runContext.ts';
 import type { Suite } from './runData.ts';
 
 const VERSION = 1;
@@ -57,6 +57,7 @@ export async function evaluateModels(
     let scores = await context.store.readJson<ConversationScore[][]>('evaluate', key);
     if (scores) context.onEvent({ kind: 'stage', stage: 'evaluate', label: one.name, cached: true });
     else {
+      beginWork(context);
       scores = await scoreModel(context, recipe, suites, one);
       await context.store.writeJson('evaluate', key, scores);
     }

@@ -228,6 +228,13 @@ export interface Engine {
   align(pivot: string, source: string, conversation: Conversation): Promise<AlignmentView>;
   /** Runs a recipe; finished stages are not run again. Resolves when done or stopped. */
   fuse(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<'done' | 'stopped'>;
+  /**
+   * Brings back the finished run of a recipe, as `fuse` left it, if every result is still there; works nothing out.
+   * @returns false, with the fusion as it was, where something is missing
+   */
+  reopen(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<boolean>;
+  /** @throws AlloyError `bad-recipe` naming every wrong field */
+  checkRecipe(recipe: Recipe): Promise<Recipe>;
   command(command: RunCommand): Promise<void>;
   /** The merge of the last finished run. */
   mergeView(): Promise<MergeView>;

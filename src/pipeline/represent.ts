@@ -6,7 +6,7 @@ import { Scorer } from '../models/scorer.ts';
 import { hashOf } from '../util/hash.ts';
 import type { OpenModel } from './openModel.ts';
 import type { Conversation } from './protocol.ts';
-import { type RunContext, StageProgress } from './runContext.ts';
+import { beginWork, type RunContext, StageProgress } from './runContext.ts';
 
 const VERSION = 2;
 /** Conversations in one artifact: what a killed run loses at most. */
@@ -53,6 +53,7 @@ export async function represent(
     context.onEvent({ kind: 'stage', stage: 'represent', label, cached: true });
     return found.flat();
   }
+  beginWork(context);
   const progress = new StageProgress(context, 'represent', label, conversations.length);
   const scorer = await makeScorer(context, model, load, options.topK);
   try {

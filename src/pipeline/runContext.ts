@@ -1,4 +1,5 @@
 import type { Gpu } from '../gpu/gpu.ts';
+import { AlloyError } from '../util/errors.ts';
 import { TimeLeft } from '../util/timeLeft.ts';
 import type { ArtifactStore } from './artifactStore.ts';
 import type { JobControl } from './jobControl.ts';
@@ -15,6 +16,18 @@ export interface RunContext {
   /** The text of a data file that a recipe names. */
   readText(path: string): Promise<string>;
   onEvent(event: RunEvent): void;
+  /** Whether a stage whose result is not in the store ends the run instead of working it out. */
+  readonly keptOnly?: boolean;
+}
+
+/**
+ * To be called by a stage before it works something out that the store lacks.
+ * @throws AlloyError `cancelled` in a run that only takes what is kept
+ */
+export function beginWork({ keptOnly }: Pick<RunContext, 'keptOnly'>): void {
+  if (keptOnly) {
+    throw new AlloyError('cancelled', 'Not every result of this recipe is kept; run it to have the rest.');
+  }
 }
 
 /** Tells how far a stage is and how long it will take; `update` also lets a pause or a stop in. */

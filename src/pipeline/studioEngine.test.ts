@@ -37,10 +37,10 @@ function lossesOf(...runs: readonly (readonly RunEvent[])[]): Record<string, num
 }
 
 /** What must not differ between two runs of one recipe. */
-function numbersOf(events: readonly RunEvent[]): Omit<Report, 'seconds' | 'peakBytes'> {
+function numbersOf(events: readonly RunEvent[]): Omit<Report, 'seconds' | 'peakBytes' | 'reused'> {
   const event = events.find((one) => one.kind === 'report');
   if (!event) throw new Error('no report');
-  const { seconds: _, peakBytes: __, ...numbers } = event.report;
+  const { seconds: _, peakBytes: __, reused: ___, ...numbers } = event.report;
   return numbers;
 }
 
@@ -97,44 +97,109 @@ test('what is finished is not run again', async () => {
   expect(numbersOf(again.events)).toEqual(numbersOf(first.events));
 });
 
+describe('a run that is finished', () => {
+  const reopen = async (kept: MemoryStorage, what: Recipe = recipe) => {
+    const events: RunEvent[] = [];
+    const fresh = new StudioEngine(tinyHost(testGpu, kept));
+    return { fresh, events, found: await fresh.reopen(what, (event) => events.push(event)) };
+  };
+
+  test('is there again after a restart, as it was told, with nothing worked out', async () => {
+    const { fresh, events, found } = await reopen(storage);
+    expect(found).toBe(true);
+    expect(events.slice(-3)).toEqual(first.events.slice(-3));
+    expect(events.filter((event) => event.kind === 'stage' && !event.cached)).toMatchObject([
+      { stage: 'merge' },
+    ]);
+    expect(lossesOf(events)).toEqual({});
+    expect(await fresh.mergeView()).toEqual(await engine.mergeView());
+    expect(await fresh.nextTokens('fused', question, 5)).toEqual(
+      await engine.nextTokens('fused', question, 5),
+    );
+  });
+
+  test('is not there where anything is missing, and nothing is worked out then either', async () => {
+    const files = (await storage.list('artifacts')).map(({ path }) => path);
+    const stages = new Set(files.map((path) => path.split('/')[1] ?? ''));
+    expect([...stages].sort()).toEqual('align align-summary distil evaluate report represent'.split(' '));
+    for (const stage of stages) {
+      const kept = new MemoryStorage();
+      const missing = files.findLast((path) => path.startsWith(`artifacts/${stage}/`));
+      for (const path of files) if (path !== missing) await copy(storage, kept, path);
+      const before = await kept.list('artifacts');
+      const { bytes } = gpu.stats;
+      const { fresh, events, found } = await reopen(kept);
+      expect([stage, found]).toEqual([stage, false]);
+      expect(events.some(({ kind }) => kind === 'merged' || kind === 'report' || kind === 'done')).toBe(
+        false,
+      );
+      expect(await kept.list('artifacts')).toEqual(before);
+      expect(gpu.stats.bytes).toBe(bytes);
+      await expect(fresh.mergeView()).rejects.toMatchObject({ code: 'bad-argument' });
+    }
+  });
+
+  test('is not that of another recipe', async () => {
+    const other = { ...recipe, train: { ...recipe.train, rank: 3 } };
+    expect(await reopen(storage, other)).toMatchObject({ found: false, events: [] });
+  });
+
+  test('a recipe is checked without a run', async () => {
+    expect(await engine.checkRecipe(recipe)).toEqual(recipe);
+    const wrong = { ...recipe, fuse: { ...recipe.fuse, lambda: 2 } };
+    await expect(engine.checkRecipe(wrong)).rejects.toMatchObject({
+      code: 'bad-recipe',
+      message: expect.stringContaining('fuse.lambda'),
+    });
+  });
+});
+
+async function copy(from: MemoryStorage, to: MemoryStorage, path: string): Promise<void> {
+  const file = await from.open(path);
+  const writer = await to.create(path);
+  await writer.write(await file.read(0, file.bytes));
+  await writer.commit();
+}
+
 test('a run that was paused, stepped, stopped and started anew ends with the same numbers', async () => {
   const other = new MemoryStorage();
   const stopped = new StudioEngine(tinyHost(testGpu, other));
   const { bytes } = gpu.stats;
   let steps = 0;
-  let waited: Promise<void> | undefined;
+  const waited: Promise<void>[] = [];
   const whenPaused: (() => void)[] = [];
   const paused = () => new Promise<void>((resolve) => whenPaused.push(resolve));
-  const twoSteps = async () => {
+  const pauseAndStep = async (count: number) => {
     stopped.command('pause');
     await paused();
-    for (const done of [1, 2]) {
+    const before = steps;
+    for (let done = 1; done <= count; done++) {
       stopped.command('step');
       await paused();
-      expect(steps).toBe(done);
+      expect(steps).toBe(before + done);
     }
   };
   const run = await fuse(stopped, recipe, (event) => {
     if (event.kind === 'state' && event.state === 'paused') whenPaused.shift()?.();
-    if (event.kind === 'stage' && event.stage === 'distil')
-      waited ??= twoSteps().finally(() => stopped.command('resume'));
-    if (event.kind !== 'loss') return;
-    steps++;
-    if (event.target === 'reader' && event.step >= 3) stopped.command('stop');
+    if (event.kind === 'loss') steps++;
+    if (event.kind !== 'stage' || event.stage !== 'distil') return;
+    if (event.label === 'sft') waited.push(pauseAndStep(2).finally(() => stopped.command('resume')));
+    if (event.label === 'reader') waited.push(pauseAndStep(3).finally(() => stopped.command('stop')));
   });
-  await waited;
+  await Promise.all(waited);
   expect(run.outcome).toBe('stopped');
   expect(gpu.stats.bytes).toBe(bytes);
   const states = run.events.flatMap((event) => (event.kind === 'state' ? [event.state] : []));
-  expect(states).toEqual(['pausing', 'paused', 'pausing', 'paused', 'pausing', 'paused', 'running']);
+  const held = (times: number) => Array.from({ length: times }, () => ['pausing', 'paused']).flat();
+  expect(states).toEqual([...held(3), 'running', ...held(4)]);
   expect(run.events.some(({ kind }) => kind === 'report' || kind === 'done')).toBe(false);
   await expect(stopped.mergeView()).rejects.toMatchObject({ code: 'bad-argument' });
 
   const resumed = await fuse(new StudioEngine(tinyHost(testGpu, other)));
   expect(resumed.outcome).toBe('done');
   const firstStep = resumed.events.find((event) => event.kind === 'loss');
-  expect(firstStep).toMatchObject({ target: 'reader' });
-  expect(firstStep?.step).toBeGreaterThan(1);
+  // The checkpoint of two steps is the last before the stop.
+  expect(firstStep).toMatchObject({ target: 'reader', step: 3 });
   expect(lossesOf(run.events, resumed.events)).toEqual(lossesOf(first.events));
   expect(numbersOf(resumed.events)).toEqual(numbersOf(first.events));
 });

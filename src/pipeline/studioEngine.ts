@@ -25,6 +25,7 @@ import type {
   Message,
   ModelCard,
   NextToken,
+  Report,
   RunCommand,
   RunEvent,
   Sampling,
@@ -99,21 +100,64 @@ export class StudioEngine implements Engine {
 
   async fuse(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<'done' | 'stopped'> {
     const checked = parseRecipe(recipe, 'The recipe');
+    const pacer = new EventPacer(onEvent);
+    return this.#asJob(pacer, async (job, take) => {
+      const store = await this.#artifacts();
+      let [reused, made] = [0, 0];
+      const report = await this.#onGpu(({ gpu }) =>
+        this.#run(gpu, checked, job, (event) => {
+          if (event.kind === 'stage' && event.cached) reused++;
+          else if (event.kind === 'stage' && event.stage !== 'merge') made++;
+          take(event);
+        }),
+      );
+      const told: Report = { ...report, ...(reused > 0 && { reused }) };
+      const key = await reportKey(store, checked);
+      // Of a run in which nothing was left to do the first report says how long it took.
+      if (made > 0 || !(await store.readJson('report', key))) await store.writeJson('report', key, told);
+      tellEnd(pacer, told);
+    });
+  }
+
+  async reopen(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<boolean> {
+    const checked = parseRecipe(recipe, 'The recipe');
+    const store = await this.#artifacts();
+    const kept = await store.readJson<Report>('report', await reportKey(store, checked));
+    if (!kept) return false;
+    const pacer = new EventPacer(onEvent);
+    try {
+      const outcome = await this.#asJob(pacer, async (job, take) => {
+        const report = await this.#onGpu(({ gpu }) => this.#run(gpu, checked, job, take, true));
+        const { seconds, device, peakBytes, reused } = kept;
+        tellEnd(pacer, { ...report, seconds, device, peakBytes, ...(reused !== undefined && { reused }) });
+      });
+      return outcome === 'done';
+    } catch (error) {
+      if (error instanceof AlloyError && error.code === 'cancelled') return false;
+      throw error;
+    }
+  }
+
+  async checkRecipe(recipe: Recipe): Promise<Recipe> {
+    return parseRecipe(recipe, 'The recipe');
+  }
+
+  /** Does one run; only one at a time. @param work gets a taker of what the run tells before its end */
+  async #asJob(
+    pacer: EventPacer,
+    work: (job: JobControl, take: (event: RunEvent) => void) => Promise<void>,
+  ): Promise<'done' | 'stopped'> {
     if (this.#job) {
       throw new AlloyError('bad-argument', 'A fusion is running already; stop it before another one starts.');
     }
-    const pacer = new EventPacer(onEvent);
     const job = new JobControl((state) => pacer.send({ kind: 'state', state }));
     this.#job = job;
-    // The merge can be used when the run is over, since its models are evaluated one after the other in its place.
-    const last: RunEvent[] = [];
-    const take = (event: RunEvent) => {
-      if (event.kind === 'merged' || event.kind === 'report' || event.kind === 'done') last.push(event);
-      else if (this.#job === job) pacer.send(event);
-    };
     try {
-      await this.#onGpu(({ gpu }) => this.#run(gpu, checked, job, take));
-      for (const event of last) pacer.send(event);
+      await work(job, (event) => {
+        // The merge can be used when the run is over, since its models are evaluated one after the other in its place.
+        const last = event.kind === 'merged' || event.kind === 'report' || event.kind === 'done';
+        if (!last && this.#job === job) pacer.send(event);
+      });
       return 'done';
     } catch (error) {
       pacer.flush();
@@ -180,11 +224,12 @@ export class StudioEngine implements Engine {
     recipe: Recipe,
     control: JobControl,
     onEvent: (event: RunEvent) => void,
-  ): Promise<void> {
-    this.#store ??= this.#host.storage().then((storage) => new ArtifactStore(storage));
+    keptOnly = false,
+  ): Promise<Report> {
     const context = {
       gpu,
-      store: await this.#store,
+      keptOnly,
+      store: await this.#artifacts(),
       control,
       openModel: (reference: string) => this.#models.open(reference),
       readText: (path: string) => this.#readData(path),
@@ -195,6 +240,12 @@ export class StudioEngine implements Engine {
     const before = this.#live;
     this.#live = new LiveFusion(gpu, result, suites);
     before?.close().catch(() => undefined);
+    return result.report;
+  }
+
+  #artifacts(): Promise<ArtifactStore> {
+    this.#store ??= this.#host.storage().then((storage) => new ArtifactStore(storage));
+    return this.#store;
   }
 
   /** Runs a job with a model of the last fusion, or with a built-in one. */
@@ -238,6 +289,17 @@ export class StudioEngine implements Engine {
     });
     return session;
   }
+}
+
+/** Counts up when a kept report cannot be read any more. */
+const REPORT_VERSION = 1;
+
+const reportKey = (store: ArtifactStore, recipe: Recipe) => store.key('report', REPORT_VERSION, recipe);
+
+function tellEnd(pacer: EventPacer, report: Report): void {
+  pacer.send({ kind: 'merged' });
+  pacer.send({ kind: 'report', report });
+  pacer.send({ kind: 'done' });
 }
 
 type Sample = Awaited<ReturnType<Engine['sample']>>;

@@ -1,8 +1,8 @@
 import { connect } from '../state/client.ts';
-import { openDevice, useDevice } from '../state/device.ts';
+import { openDevice, selectReady, useDevice } from '../state/device.ts';
 import { notifyFault } from '../state/notices.ts';
-import { loadProject, useProject } from '../state/project.ts';
-import { isActive, useRun } from '../state/run.ts';
+import { keepRecipe, loadProject, useProject } from '../state/project.ts';
+import { isActive, reopenRun, useRun } from '../state/run.ts';
 import { keepAwakeWhileRunning } from '../state/wakeLock.ts';
 
 /** Starts the worker, opens the device and reads the models; the page is already there and shows how it goes. */
@@ -19,5 +19,7 @@ export async function boot(): Promise<void> {
     if (isActive(useRun.getState().status)) event.preventDefault();
   });
   keepAwakeWhileRunning();
+  keepRecipe();
   await Promise.all([openDevice(), loadProject()]);
+  if (selectReady(useDevice.getState())) await reopenRun();
 }

@@ -4,6 +4,7 @@ import type { Recipe } from '../../pipeline/recipe.ts';
 import { engine } from './client.ts';
 import { type Fault, toFault } from './fault.ts';
 import { maximumSources } from './identity.ts';
+import { forgetEdits, keepEdits, withKeptEdits } from './keptEdits.ts';
 import { recipeValue, withValue } from './recipeChanges.ts';
 
 interface ProjectStore {
@@ -28,15 +29,16 @@ export const useProject = create<ProjectStore>()(() => ({
   fault: undefined,
 }));
 
-/** Reads the built-in models and the sample. */
+/** Reads the built-in models and the sample, with what the person had changed of it. */
 export async function loadProject(): Promise<void> {
   useProject.setState({ loading: true, fault: undefined });
   try {
     const [models, sample] = await Promise.all([engine().models(), engine().sample()]);
+    const edited = await editedRecipe(sample.recipe, models);
     useProject.setState(({ recipe }) => ({
       models,
       defaults: sample.recipe,
-      recipe: recipe ?? sample.recipe,
+      recipe: recipe ?? edited,
       train: sample.train,
       heldout: sample.heldout,
       loading: false,
@@ -44,6 +46,28 @@ export async function loadProject(): Promise<void> {
   } catch (error) {
     useProject.setState({ loading: false, fault: toFault(error) });
   }
+}
+
+/** The sample's recipe with the kept edits, or as it is where these do not make a recipe any more. */
+async function editedRecipe(defaults: Recipe, models: readonly ModelCard[]): Promise<Recipe> {
+  const edited = withKeptEdits(defaults);
+  if (!edited) return defaults;
+  try {
+    const recipe = await engine().checkRecipe(edited);
+    const known = new Set(models.map(({ name }) => name));
+    if ([recipe.pivot, ...recipe.sources].every((name) => known.has(name))) return recipe;
+  } catch {
+    // Another version of the studio may have kept them.
+  }
+  forgetEdits();
+  return defaults;
+}
+
+/** Keeps what the person changes for the next time the page is opened; returns the way out. */
+export function keepRecipe(): () => void {
+  return useProject.subscribe(({ defaults, recipe }, before) => {
+    if (defaults && recipe && recipe !== before.recipe) keepEdits(defaults, recipe);
+  });
 }
 
 /** Changes one value of the recipe by its dotted path. */

@@ -6,7 +6,7 @@ import { lossSeries } from './losses.ts';
 import { useMerge } from './merge.ts';
 import { useNotices } from './notices.ts';
 import { editRecipe, loadProject, useProject } from './project.ts';
-import { pauseRun, restartRun, resumeRun, startRun, stepRun, stopRun, useRun } from './run.ts';
+import { pauseRun, reopenRun, restartRun, resumeRun, startRun, stepRun, stopRun, useRun } from './run.ts';
 
 async function setUp(scenario: Partial<Scenario> = {}) {
   setEngine(createFakeEngine({ ...quickScenario, ...scenario }));
@@ -51,7 +51,7 @@ describe('a run', () => {
     const before = points();
     await stepRun();
     await until(() => points() === before + 1);
-    expect(status()).toBe('paused');
+    await until(() => status() === 'paused');
     await resumeRun();
     await run;
     expect(status()).toBe('done');
@@ -89,4 +89,46 @@ test('a failure is kept with its sentence and stays as a notice', async () => {
   expect(useRun.getState().fault).toMatchObject({ code: 'out-of-memory' });
   expect(useNotices.getState().notices).toHaveLength(1);
   expect(useNotices.getState().notices[0]?.message).toMatch(/smaller batch/);
+});
+
+describe('a finished run that is kept', () => {
+  test('comes back by itself, with its report and its merge', async () => {
+    await setUp({ kept: true });
+    await reopenRun();
+    const { report, merged, recipe, tasks, targets } = useRun.getState();
+    expect(status()).toBe('done');
+    expect(report?.recipe).toBe(recipe);
+    expect([merged, targets]).toEqual([true, []]);
+    expect(tasks.every((task) => task.state === 'done')).toBe(true);
+    await until(() => useMerge.getState().view !== undefined);
+    // Started again, it runs.
+    await startRun();
+    expect(points()).toBeGreaterThan(0);
+  });
+
+  test('is what a run becomes that is started meanwhile, but only one of the same recipe', async () => {
+    await setUp({ kept: true, stepMs: 1 });
+    reopenRun();
+    await startRun();
+    expect([status(), points()]).toEqual(['done', 0]);
+    await setUp({ kept: true, stepMs: 1 });
+    reopenRun();
+    editRecipe('train.steps', 5);
+    await startRun();
+    expect([status(), points()]).toEqual(['done', 20]);
+    expect(useRun.getState().recipe?.train.steps).toBe(5);
+  });
+
+  test('where there is none nothing is shown, and a run can start meanwhile or be stopped', async () => {
+    await setUp({ stepMs: 1 });
+    const looking = reopenRun();
+    expect(status()).toBe('idle');
+    await looking;
+    expect([status(), useRun.getState().report]).toEqual(['idle', undefined]);
+    reopenRun();
+    const run = startRun();
+    await stopRun();
+    await run;
+    expect([status(), points()]).toEqual(['stopped', 0]);
+  });
 });

@@ -77,14 +77,55 @@ export const selectCurrentStage = (state: RunStore) =>
 
 let generation = 0;
 
+/** A finished run that is being brought back; the engine does one run at a time. */
+let reopening: Promise<boolean> | undefined;
+
+/** Brings back the finished run of the recipe as it is, where all of it is kept; nothing is worked out. */
+export async function reopenRun(): Promise<void> {
+  const { recipe } = useProject.getState();
+  if (!recipe || reopening || useRun.getState().status !== 'idle') return;
+  reopening = reopen(recipe);
+  await reopening;
+  reopening = undefined;
+}
+
+async function reopen(recipe: Recipe): Promise<boolean> {
+  const events: RunEvent[] = [];
+  try {
+    if (!(await engine().reopen(recipe, (event) => events.push(event)))) return false;
+  } catch {
+    // Nobody asked for it; a run of the recipe says what is wrong.
+    return false;
+  }
+  if (useRun.getState().status === 'stopping') return false;
+  begin(recipe, 'done');
+  for (const event of events) takeEvent(event);
+  flushProgress();
+  useRun.setState({ status: 'done' });
+  refreshMemory();
+  return true;
+}
+
+function begin(recipe: Recipe, status: RunStatus): void {
+  resetLosses();
+  waiting = [];
+  useRun.setState({ ...initial, status, recipe });
+}
+
 /** Runs the project's recipe from the start; finished stages come from the store. */
 export async function startRun(): Promise<void> {
   const { recipe } = useProject.getState();
   if (!recipe || isActive(useRun.getState().status)) return;
   const mine = ++generation;
-  resetLosses();
-  waiting = [];
-  useRun.setState({ ...initial, status: 'running', recipe });
+  begin(recipe, 'running');
+  const found = reopening !== undefined && (await reopening);
+  if (mine !== generation) return;
+  if (useRun.getState().status === 'stopping') {
+    useRun.setState({ status: 'stopped' });
+    return;
+  }
+  if (found && useRun.getState().recipe === recipe) return;
+  if (found) begin(recipe, 'running');
   try {
     const outcome = await engine().fuse(recipe, (event) => {
       if (mine === generation) takeEvent(event);

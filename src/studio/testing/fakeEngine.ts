@@ -10,6 +10,7 @@ import type {
   Report,
   RunCommand,
   RunEvent,
+  StageName,
 } from '../../pipeline/protocol.ts';
 import type { Recipe } from '../../pipeline/recipe.ts';
 import { AlloyError } from '../../util/errors.ts';
@@ -33,10 +34,17 @@ export interface Scenario {
   /** Milliseconds of a training step. */
   readonly stepMs: number;
   /** A part that rejects. */
+  /** Whether the store has a finished run of every recipe. */
+  readonly kept: boolean;
   readonly failing: 'nothing' | 'models' | 'align' | 'fuse' | 'chat' | 'probe';
 }
 
-export const quickScenario: Scenario = { device: 'ready', stepMs: 0, failing: 'nothing' };
+export const quickScenario: Scenario = {
+  device: 'ready',
+  stepMs: 0,
+  kept: false,
+  failing: 'nothing',
+};
 
 /** `?engine=fake&device=none&step=20&failing=align` */
 export function scenarioFrom(query: URLSearchParams): Scenario {
@@ -45,6 +53,7 @@ export function scenarioFrom(query: URLSearchParams): Scenario {
   return {
     device: pick('device', ['ready', 'none', 'no-adapter', 'small', 'lost'], 'ready'),
     stepMs: Number(query.get('step') ?? 12),
+    kept: query.get('kept') === '1',
     failing: pick('failing', ['nothing', 'models', 'align', 'fuse', 'chat', 'probe'], 'nothing'),
   };
 }
@@ -107,13 +116,21 @@ export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
       return fakeAlignment(pivot, source, conversation);
     },
     fuse: async (recipe, onEvent) => {
-      control.reset();
+      control.reset(onEvent);
       const listen = (event: RunEvent) => {
         if (event.kind === 'merged') merge = fakeMerge(recipe.merge.method, recipe.sources);
         onEvent(event);
       };
       return fakeRun(recipe, listen, control, scenario);
     },
+    reopen: async (recipe, onEvent) => {
+      await wait(scenario.stepMs * 20);
+      if (!scenario.kept) return false;
+      merge = fakeMerge(recipe.merge.method, recipe.sources);
+      fakeKept(recipe, onEvent);
+      return true;
+    },
+    checkRecipe: async (recipe) => recipe,
     command: async (command) => control.take(command),
     mergeView: async () => {
       await wait(scenario.stepMs);
@@ -181,7 +198,7 @@ function fakeNext(messages: readonly Message[], count: number, drift: number): r
 }
 
 interface Control {
-  readonly reset: () => void;
+  readonly reset: (onEvent: (event: RunEvent) => void) => void;
   readonly take: (command: RunCommand) => void;
   /** Waits while paused; `false` when the run is to stop. */
   readonly pass: (onEvent: (event: RunEvent) => void) => Promise<boolean>;
@@ -191,12 +208,15 @@ function createControl(): Control {
   let state: 'run' | 'pause' | 'stop' = 'run';
   let steps = 0;
   let wake: () => void = () => {};
+  let tell: (event: RunEvent) => void = () => {};
   return {
-    reset: () => {
+    reset: (onEvent) => {
       state = 'run';
       steps = 0;
+      tell = onEvent;
     },
     take: (command) => {
+      if (command === 'pause' || command === 'step') tell({ kind: 'state', state: 'pausing' });
       if (command === 'step') steps++;
       else state = command === 'pause' ? 'pause' : command === 'stop' ? 'stop' : 'run';
       wake();
@@ -281,6 +301,27 @@ async function fakeRun(
   onEvent({ kind: 'report', report: fakeReport(recipe) });
   onEvent({ kind: 'done' });
   return 'done';
+}
+
+/** What a run tells of which everything is kept. */
+function fakeKept(recipe: Recipe, onEvent: (event: RunEvent) => void): void {
+  const stage = (name: StageName, label: string) =>
+    onEvent({ kind: 'stage', stage: name, label, cached: name !== 'merge' });
+  for (const model of [recipe.pivot, ...recipe.sources]) {
+    stage('represent', model);
+    stage('evaluate', model);
+    if (model === recipe.pivot) continue;
+    stage('align', model);
+    onEvent({ kind: 'alignment', summary: fakeSummary(model) });
+  }
+  for (const target of ['sft', ...recipe.sources]) stage('distil', target);
+  stage('merge', recipe.merge.method);
+  for (const { model, role } of fakeRows('animals', recipe)) {
+    if (role !== 'pivot' && role !== 'source') stage('evaluate', model);
+  }
+  onEvent({ kind: 'merged' });
+  onEvent({ kind: 'report', report: fakeReport(recipe) });
+  onEvent({ kind: 'done' });
 }
 
 export function fakeReport(recipe: Recipe): Report {

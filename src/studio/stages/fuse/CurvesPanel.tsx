@@ -3,7 +3,7 @@ import { useMemo, useState, useSyncExternalStore } from 'react';
 import { useIdentity } from '../../app/useIdentity.ts';
 import { type LossPart, lossPulse, lossSeries } from '../../state/losses.ts';
 import { useProject } from '../../state/project.ts';
-import { useRun } from '../../state/run.ts';
+import { isActive, useRun } from '../../state/run.ts';
 import { LossChart } from '../../views/LossChart.tsx';
 import { brokenSteps, valueAt } from '../../views/lossCurves.ts';
 import { ModelBadge } from '../../views/ModelBadge.tsx';
@@ -107,10 +107,21 @@ function Awaited({ title, height }: { readonly title: string; readonly height: n
 function NoCurves() {
   const status = useRun((state) => state.status);
   const sources = useProject((state) => state.recipe?.sources.length ?? 0);
-  if (status === 'running') {
+  if (isActive(status)) {
     return (
       <PanelState
         condition={{ kind: 'loading', title: 'The first curve starts when the rows are read and aligned.' }}
+      />
+    );
+  }
+  if (status === 'done') {
+    return (
+      <PanelState
+        condition={{
+          kind: 'empty',
+          title: 'No curves this time',
+          text: 'Everything was trained in an earlier run, which drew the curves then. The report has what it came to.',
+        }}
       />
     );
   }

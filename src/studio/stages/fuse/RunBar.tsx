@@ -1,5 +1,6 @@
 import { Button, Popover } from '@mantine/core';
 import { useEffect, useState } from 'react';
+import type { StageName } from '../../../pipeline/protocol.ts';
 import { useChanges } from '../../app/useStageStatuses.ts';
 import { selectReady, useDevice } from '../../state/device.ts';
 import {
@@ -9,6 +10,7 @@ import {
   type RunStatus,
   restartRun,
   resumeRun,
+  selectCurrentStage,
   startRun,
   stepRun,
   stopRun,
@@ -22,7 +24,7 @@ import { settingName, showValue } from './settings.ts';
 const statusWords: Readonly<Record<RunStatus, string>> = {
   idle: 'Not started',
   running: 'Running',
-  pausing: 'Pausing after this step…',
+  pausing: 'Pausing…',
   paused: 'Paused',
   stopping: 'Stopping…',
   stopped: 'Stopped; finished parts are kept',
@@ -30,9 +32,19 @@ const statusWords: Readonly<Record<RunStatus, string>> = {
   failed: 'Failed',
 };
 
+/** What a pause waits for, by what runs. */
+const pausingWords: Readonly<Record<StageName, string>> = {
+  represent: 'Pausing after these texts…',
+  align: 'Pausing after these texts…',
+  distil: 'Pausing after this step…',
+  merge: 'Pausing after the merge…',
+  evaluate: 'Pausing after these texts…',
+};
+
 /** Start, pause, step, stop; and a restart that says how much has changed. */
 export function RunBar() {
   const status = useRun((state) => state.status);
+  const current = useRun(selectCurrentStage);
   const ready = useDevice(selectReady);
   const changes = useChanges();
   const active = isActive(status);
@@ -80,7 +92,7 @@ export function RunBar() {
         <Restart disabled={!ready || status === 'stopping'} />
       ) : null}
       <span className={classes.status} role="status">
-        {statusWords[status]}
+        {status === 'pausing' && current ? pausingWords[current] : statusWords[status]}
       </span>
       <Elapsed />
     </div>
