@@ -120,7 +120,7 @@ function plainName(path: string): string {
 }
 
 async function openFile(name: string, path: string, shown: string): Promise<OpenModel> {
-  const source = await namedSource(path, shown);
+  const source = await nodeFileSource(path, shown);
   const magic = new TextDecoder('latin1').decode(await source.read(0, Math.min(4, source.bytes)));
   if (magic !== 'GGUF' && extname(path).toLowerCase() !== '.gguf') {
     const isPart = extname(path) === '.safetensors' || basename(path) === 'config.json';
@@ -134,16 +134,11 @@ async function openFile(name: string, path: string, shown: string): Promise<Open
   return openGguf(name, source);
 }
 
-/** A file under the name that the person wrote. */
-async function namedSource(path: string, shown: string): Promise<FileSource> {
-  return { ...(await nodeFileSource(path)), name: shown };
-}
-
 function fileOpener(folder: string, shown: string): (name: string) => Promise<FileSource | null> {
   return async (name) => {
     const path = join(folder, ...name.split('/'));
     if (!existsSync(path)) return null;
-    return namedSource(path, join(shown, name));
+    return nodeFileSource(path, join(shown, name));
   };
 }
 

@@ -1,5 +1,5 @@
 /** A recipe's place in the file system: where its paths lead, and how a run of it tells what it does. */
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
 import type { Gpu } from '../gpu/gpu.ts';
 import { ArtifactStore } from '../pipeline/artifactStore.ts';
@@ -9,6 +9,7 @@ import type { RunEvent } from '../pipeline/protocol.ts';
 import type { Recipe } from '../pipeline/recipe.ts';
 import { readRecipe } from '../pipeline/recipeFile.ts';
 import type { RunContext } from '../pipeline/runContext.ts';
+import { readNodeFile } from '../storage/nodeStorage.ts';
 import type { Storage } from '../storage/storage.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { CommandContext } from './command.ts';
@@ -35,8 +36,9 @@ export async function readTextFile(path: string, shown: string, advice: string):
   if (!info)
     throw new AlloyError('missing-file', `${shown}: there is no such file (${path}); check the path.`);
   if (info.isDirectory()) throw new AlloyError('bad-argument', `${shown} is a folder; ${advice}.`);
+  const bytes = await readNodeFile(path, shown);
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path));
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
     if (!(cause instanceof TypeError)) throw cause;
     throw new AlloyError('bad-file', `${shown} is not UTF-8 text; save it as UTF-8.`, { cause });

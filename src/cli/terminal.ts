@@ -1,3 +1,5 @@
+import { EXIT_CODES } from './exitCode.ts';
+
 /** Signals that are nearer to each other are one. */
 const SAME_MS = 500;
 
@@ -33,7 +35,12 @@ export function processTerminal(): Terminal {
   // A reader that has seen enough (`| head`) is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    const full = error.code === 'ENOSPC';
+    const advice = full ? 'free some space' : 'check where it goes';
+    process.stderr.write(
+      `alloy: The output cannot be written (${error.code}); ${advice} and run it again.\n`,
+    );
+    process.exit(EXIT_CODES[full ? 'disk-full' : 'bad-argument']);
   });
   return {
     out: (text) => void process.stdout.write(text),

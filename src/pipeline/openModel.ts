@@ -144,9 +144,10 @@ async function readJson(open: OpenFile, folder: string, name: string): Promise<o
       `${folder} has no ${name}; use a complete Hugging Face model folder or a .gguf file.`,
     );
   }
+  const text = await readText(file);
   let document: unknown;
   try {
-    document = JSON.parse(await readText(file));
+    document = JSON.parse(text);
   } catch (cause) {
     throw new AlloyError('bad-file', `${folder}/${name} is not valid JSON; download it again.`, { cause });
   }

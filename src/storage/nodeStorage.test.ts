@@ -1,12 +1,12 @@
-import { mkdtemp, open, readFile, rm, symlink, writeFile as writeDisk } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rm, symlink, writeFile as writeDisk } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AlloyError } from '../util/errors.ts';
 import { blobSource, memorySource } from './blobSource.ts';
-import { NodeStorage, nodeFileSource, sha256OfFile } from './nodeStorage.ts';
+import { NodeStorage, nodeFileSource, readNodeFile, sha256OfFile } from './nodeStorage.ts';
 import type { FileSource, Storage } from './storage.ts';
-import { readJson, readText, writeFile } from './storageHelpers.ts';
+import { asReadError, asStorageError, readJson, readText, writeFile } from './storageHelpers.ts';
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 const textOf = async (source: FileSource) => new TextDecoder().decode(await source.read(0, source.bytes));
@@ -136,4 +136,21 @@ test('a committed file on disk has its bytes and no part beside it', async () =>
   await writeFile(storage, 'deep/x.bin', 'bytes');
   expect(await readFile(join(folder, 'deep', 'x.bin'), 'utf8')).toBe('bytes');
   expect(await storage.freeBytes()).toBeGreaterThan(0);
+});
+
+test('what the operating system refuses becomes a sentence with the file', async () => {
+  const refused = (code: string) => Object.assign(new Error(code), { code });
+  expect(asReadError(refused('EACCES'), 'm/config.json')).toMatchObject({
+    code: 'bad-file',
+    message: 'm/config.json cannot be read (EACCES); check the file and its permissions.',
+  });
+  expect(asStorageError(refused('EFBIG'), 'x')).toMatchObject({ code: 'disk-full' });
+  expect(asStorageError(refused('EROFS'), 'x')).toMatchObject({ code: 'bad-argument' });
+  const own = refused('ERR_INVALID_ARG');
+  expect(asStorageError(own, 'x')).toBe(own);
+  await expect(readNodeFile(folder, 'data')).rejects.toThrow(/^data cannot be read \(EISDIR\)/);
+  const storage = new NodeStorage(folder);
+  await mkdir(join(folder, 'taken', 'below'), { recursive: true });
+  await expect(writeFile(storage, 'taken', 'x')).rejects.toThrow(/taken cannot be written \(EISDIR\)/);
+  expect((await storage.list()).map(({ path }) => path)).toEqual([]);
 });

@@ -1,9 +1,16 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AlloyError } from '../util/errors.ts';
 import type { FileSource, Storage, StorageEntry, StorageWriter } from './storage.ts';
-import { asStorageError, checkRange, partSuffix, shortRead, splitStoragePath } from './storageHelpers.ts';
+import {
+  asReadError,
+  asStorageError,
+  checkRange,
+  partSuffix,
+  shortRead,
+  splitStoragePath,
+} from './storageHelpers.ts';
 
 /** One system call moves at most 2 GiB on Linux. */
 const maxPieceBytes = 1 << 30;
@@ -14,14 +21,15 @@ function isMissing(error: unknown): boolean {
 
 /**
  * A file on disk. It is opened for each read, so nothing has to be closed.
+ * @param name what errors call it
  * @throws AlloyError `missing-file`; `bad-file` when the path is a folder
  */
-export async function nodeFileSource(path: string): Promise<FileSource> {
+export async function nodeFileSource(path: string, name = basename(path)): Promise<FileSource> {
   let info: Awaited<ReturnType<typeof stat>>;
   try {
     info = await stat(path);
   } catch (error) {
-    if (!isMissing(error)) throw error;
+    if (!isMissing(error)) throw asReadError(error, path);
     throw new AlloyError('missing-file', `${path}: there is no such file; check the path.`, { cause: error });
   }
   if (!info.isFile())
@@ -30,12 +38,14 @@ export async function nodeFileSource(path: string): Promise<FileSource> {
       `${path}: a file is needed here, not a ${info.isDirectory() ? 'folder' : 'device'}.`,
     );
   const source = {
-    name: basename(path),
+    name,
     bytes: info.size,
     async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {
       checkRange(source, offset, length);
       const result = new Uint8Array(length);
-      const handle = await open(path, 'r');
+      const handle = await open(path, 'r').catch((error: unknown) => {
+        throw asReadError(error, name);
+      });
       try {
         let done = 0;
         while (done < length) {
@@ -48,6 +58,8 @@ export async function nodeFileSource(path: string): Promise<FileSource> {
           if (bytesRead === 0) throw shortRead(source.name);
           done += bytesRead;
         }
+      } catch (error) {
+        throw asReadError(error, name);
       } finally {
         await handle.close();
       }
@@ -55,6 +67,15 @@ export async function nodeFileSource(path: string): Promise<FileSource> {
     },
   };
   return source;
+}
+
+/** All bytes of a file, or what a pipe gives until it ends. @param name what errors call it */
+export async function readNodeFile(path: string, name = path): Promise<Uint8Array<ArrayBuffer>> {
+  try {
+    return new Uint8Array(await readFile(path));
+  } catch (error) {
+    throw asReadError(error, name);
+  }
 }
 
 /** sha256 of a file in hexadecimal, read in pieces of 4 MiB. */
@@ -187,8 +208,12 @@ export class NodeStorage implements Storage {
 
   async remove(path: string): Promise<void> {
     const full = this.pathOf(path);
-    await rm(full, { recursive: true, force: true });
-    await rm(full + partSuffix, { force: true });
+    try {
+      await rm(full, { recursive: true, force: true });
+      await rm(full + partSuffix, { force: true });
+    } catch (error) {
+      throw asStorageError(error, full);
+    }
   }
 
   async freeBytes(): Promise<number | null> {

@@ -35,21 +35,40 @@ export function shortRead(name: string): AlloyError {
 /** Turns "no space left" and "quota exceeded" into `disk-full`; other errors pass unchanged. */
 export function asStorageError(error: unknown, path: string): unknown {
   if (error instanceof AlloyError) return error;
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = systemCode(error);
   const name = error instanceof Error ? error.name : '';
-  if (code === 'ENOSPC' || code === 'EDQUOT' || name === 'QuotaExceededError') {
+  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG' || name === 'QuotaExceededError') {
+    const limit = code === 'EFBIG' ? ' (files may not become larger here)' : '';
     return new AlloyError(
       'disk-full',
-      `There is no space left to write ${path}; free some and run it again.`,
+      `There is no space left to write ${path}${limit}; free some and run it again.`,
       { cause: error },
     );
   }
-  if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || name === 'NoModificationAllowedError') {
-    return new AlloyError('bad-argument', `${path} cannot be written; choose a folder that may be written.`, {
+  if (code === undefined && name !== 'NoModificationAllowedError') return error;
+  const why = code === undefined ? '' : ` (${code})`;
+  return new AlloyError(
+    'bad-argument',
+    `${path} cannot be written${why}; choose a folder that may be written.`,
+    {
       cause: error,
-    });
-  }
-  return error;
+    },
+  );
+}
+
+/** The operating system's own word for what went wrong, such as `EACCES`. */
+function systemCode(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' && /^E[A-Z\d]+$/.test(code) ? code : undefined;
+}
+
+/** Puts what the operating system says when it does not let a file be read into a sentence. */
+export function asReadError(error: unknown, name: string): unknown {
+  const code = systemCode(error);
+  if (error instanceof AlloyError || code === undefined) return error;
+  return new AlloyError('bad-file', `${name} cannot be read (${code}); check the file and its permissions.`, {
+    cause: error,
+  });
 }
 
 /** Reads a whole file. */
