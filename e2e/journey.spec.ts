@@ -29,6 +29,7 @@ test('the sample, from four models to a fused one that answers', async ({ page }
   await test.step('merge', () => merge(page, info));
   await test.step('chat', () => chat(page, info));
   await test.step('looks', () => looks(page, info));
+  await test.step('reload', () => reload(page, info));
 });
 
 async function shortenRecipe(page: Page): Promise<void> {
@@ -130,6 +131,9 @@ async function report(page: Page, info: TestInfo): Promise<void> {
   expect(roles.filter((role) => role === 'source')).toHaveLength(3);
   expect(roles.filter((role) => role === 'target')).toHaveLength(3);
   for (const row of await rows.all()) await expect(row.getByRole('cell').first()).toContainText(/\d\.\d{3}/);
+  // Four held-out conversations are no ground for a verdict.
+  await expect(page.getByText(/^Too few conversations to tell/)).toBeVisible();
+  await expect(rows.locator('[data-change="better"], [data-change="worse"]')).toHaveCount(0);
   await shot(page, info, 'report');
 }
 
@@ -233,4 +237,23 @@ async function looks(page: Page, info: TestInfo): Promise<void> {
     );
     expect(overflow, `${stage} on a phone`).toBeLessThanOrEqual(0);
   }
+}
+
+/** What was edited and what was run are there again, from the browser's storage and without a step of training. */
+async function reload(page: Page, info: TestInfo): Promise<void> {
+  await page.setViewportSize({ width: 1280, height: 720 });
+  await openStage(page, 'Fuse');
+  const numbers = page.getByRole('region', { name: 'Report' }).locator('tbody');
+  const before = await numbers.textContent();
+  await page.reload();
+  const status = page.getByRole('toolbar', { name: 'Run' }).getByRole('status');
+  await expect(status).toHaveText('Done', SLOW);
+  await expect(numbers).toHaveText(before ?? '');
+  await page.getByText('Curves', { exact: true }).click();
+  await expect(page.getByLabel('Steps', { exact: true })).toHaveValue(`${STEPS}`);
+  await expect(page.getByText('No curves this time')).toBeVisible();
+  await openStage(page, 'Merge');
+  await expect(page.getByRole('grid', { name: /^Merge weights of / })).toHaveCount(3);
+  await expect(page.getByRole('status', { name: 'Probe' }).locator('strong')).toHaveText(/^\d\.\d{4}$/);
+  await shot(page, info, 'reloaded');
 }
