@@ -1,5 +1,6 @@
 import type { Representation } from '../align/representation.ts';
-import { BOUND_RULES, VocabularyMap } from '../align/vocabularyMap.ts';
+import { BOUND_RULES, PROJECTION_RULES, VocabularyMap } from '../align/vocabularyMap.ts';
+import type { FuseOptions } from '../distill/fusedTargets.ts';
 import { alignmentView, type Reading } from './alignmentView.ts';
 import type { ModelShelf } from './modelShelf.ts';
 import type { OpenModel } from './openModel.ts';
@@ -8,8 +9,6 @@ import { Recent } from './recent.ts';
 
 /** Longer conversations are cut on the right. */
 const MOST_TOKENS = 1024;
-/** As in the recipe's defaults. */
-const MINIMUM_MASS = 0.5;
 const KEPT_ROWS = 256;
 const KEPT_VIEWS = 128;
 const KEPT_MAPS = 8;
@@ -25,9 +24,11 @@ export class Aligner {
     pivot: OpenModel,
     source: OpenModel,
     conversation: Conversation,
+    options: FuseOptions,
   ): Promise<AlignmentView> {
     const content = JSON.stringify(conversation.messages);
-    const key = `${pivot.identity} ${source.identity} ${content}`;
+    const { loss, choice, minimumMass } = options;
+    const key = `${pivot.identity} ${source.identity} ${loss} ${choice} ${minimumMass} ${content}`;
     const known = this.#views.get(key);
     if (known) return known;
     const read = async (model: OpenModel): Promise<Reading> => ({
@@ -35,8 +36,8 @@ export class Aligner {
       rows: await this.#represent(shelf, model, conversation, content),
     });
     const text = conversation.messages.findLast(({ role }) => role === 'assistant')?.content ?? '';
-    const map = this.#map(pivot, source);
-    const view = alignmentView(text, await read(pivot), await read(source), map, MINIMUM_MASS);
+    const map = this.#map(pivot, source, loss);
+    const view = alignmentView(text, await read(pivot), await read(source), map, options);
     this.#views.set(key, view);
     return view;
   }
@@ -57,12 +58,13 @@ export class Aligner {
     return made;
   }
 
-  /** Lower bounds only: the map of the loss that the recipe takes by default. */
-  #map(pivot: OpenModel, source: OpenModel): VocabularyMap {
-    const key = `${pivot.identity} ${source.identity}`;
+  /** The map of a loss. Of the published row it lacks what a run counts over all of its conversations. */
+  #map(pivot: OpenModel, source: OpenModel, loss: FuseOptions['loss']): VocabularyMap {
+    const key = `${pivot.identity} ${source.identity} ${loss}`;
     let map = this.#maps.get(key);
     if (!map) {
-      map = new VocabularyMap(pivot.text.vocabulary, source.text.vocabulary, { rules: BOUND_RULES });
+      const rules = loss === 'tail' ? BOUND_RULES : PROJECTION_RULES.filter((rule) => rule !== 'count');
+      map = new VocabularyMap(pivot.text.vocabulary, source.text.vocabulary, { rules });
       this.#maps.set(key, map);
     }
     return map;

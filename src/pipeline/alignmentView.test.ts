@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { FuseOptions } from '../distill/fusedTargets.ts';
 import { testGpu } from '../gpu/testing.ts';
 import { Aligner } from './aligner.ts';
 import { BuiltinModels } from './builtinModels.ts';
@@ -14,10 +15,18 @@ const messages = [
   { role: 'assistant', content: 'the swan' },
 ] as const;
 
-async function view(pivot: string, source: string, chosen: readonly (typeof messages)[number][] = messages) {
+const defaults = { loss: 'tail', choice: 'mince', minimumMass: 0.5 } as const;
+const aligner = new Aligner();
+
+async function view(
+  pivot: string,
+  source: string,
+  chosen: readonly (typeof messages)[number][] = messages,
+  options: FuseOptions = defaults,
+) {
   const shelf = new ModelShelf(await testGpu(), (name) => models.open(name), 1e9);
   const [ours, theirs] = await Promise.all([models.open(pivot), models.open(source)]);
-  return new Aligner().align(shelf, ours, theirs, { id: 'x', messages: chosen });
+  return aligner.align(shelf, ours, theirs, { id: 'x', messages: chosen }, options);
 }
 
 test('shows the last answer, cut as the tokenizers cut it', async () => {
@@ -51,4 +60,29 @@ test('a model beside itself pairs every token and keeps what it has words for', 
 test('without an answer there is nothing to show', async () => {
   const found = await view('pivot', 'reader', messages.slice(0, 1));
   expect(found).toMatchObject({ text: '', pivot: [], source: [], pairs: [], projected: [], chosen: 'pivot' });
+});
+
+test('the recipe says what counts as aligned, and who teaches', async () => {
+  const all = await view('reader', 'writer');
+  expect(all.chosen).toBe(all.nllPerByte.source < all.nllPerByte.pivot ? 'source' : 'pivot');
+  const strict = await view('reader', 'writer', messages, { ...defaults, minimumMass: 1 });
+  strict.pairs.forEach(({ source, reason, mass }, index) => {
+    expect([source, mass]).toEqual([all.pairs[index]?.source, all.pairs[index]?.mass]);
+    if (reason === 'paired') expect(mass).toBe(1);
+  });
+  expect(strict.pairs.some(({ reason }) => reason === 'low-mass')).toBe(true);
+  for (const [pivot, source] of [
+    ['reader', 'writer'],
+    ['writer', 'reader'],
+  ] as const) {
+    expect(await view(pivot, source, messages, { ...defaults, choice: 'source' })).toMatchObject({
+      chosen: 'source',
+    });
+  }
+  // Each loss has its own map, and so its own view; what is known is not worked out again.
+  const published = { ...defaults, loss: 'renormalised' } as const;
+  const other = await view('reader', 'writer', messages, published);
+  expect(other).not.toBe(all);
+  expect(await view('reader', 'writer', messages, published)).toBe(other);
+  expect(await view('reader', 'writer')).toBe(all);
 });

@@ -3,7 +3,7 @@ import { MATCH_REASONS, pairRows } from '../align/pairing.ts';
 import { projectRow, SparseRow } from '../align/project.ts';
 import type { Representation } from '../align/representation.ts';
 import type { VocabularyMap } from '../align/vocabularyMap.ts';
-import { fuseConversation } from '../distill/fusedTargets.ts';
+import { type FuseOptions, fuseConversation } from '../distill/fusedTargets.ts';
 import type { Tokenizer } from '../models/tokenizer.ts';
 import type { AlignmentView, LaneToken } from './protocol.ts';
 import { tokenLabel } from './tokenLabel.ts';
@@ -18,22 +18,21 @@ export interface Reading {
  * The last answer of a conversation as both models read it.
  * @param text the answer
  * @param map of the source's vocabulary to the pivot's
- * @param minimumMass rows that keep less of their mass count as unaligned
+ * @param options of the recipe: what counts as aligned, and who teaches
  */
 export function alignmentView(
   text: string,
   pivot: Reading,
   source: Reading,
   map: VocabularyMap,
-  minimumMass: number,
+  options: FuseOptions,
 ): AlignmentView {
   const segment = pivot.rows.segmentBytes.length - 1;
   const ours = laneTokens(pivot.rows, segment);
   const theirs = laneTokens(source.rows, segment);
   const laneOf = new Map(theirs.map((token, index) => [token, index]));
   const paired = pairRows(pivot.rows, source.rows).source;
-  const aligned = alignConversation(pivot.rows, source.rows, map, minimumMass);
-  const options = { loss: 'tail', choice: 'mince', minimumMass } as const;
+  const aligned = alignConversation(pivot.rows, source.rows, map, options.minimumMass);
   const { chosen, nllPerByte } = fuseConversation(pivot.rows, source.rows, map, options, aligned);
   const scratch = new SparseRow();
   return {

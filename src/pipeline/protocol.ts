@@ -181,7 +181,10 @@ export interface MergeView {
   readonly conflicts: readonly (MatrixKey & { readonly share: number })[];
 }
 
-/** `pivot`, `fused`, `sft`, a source's name, or `target:NAME`. */
+/**
+ * `pivot` (of the fusion, without one that of the recipe the engine was last given), `fused`, `sft`, a source's name,
+ * or `target:NAME`.
+ */
 export type ChatModel = string;
 
 export interface Sampling {
@@ -224,8 +227,8 @@ export interface Engine {
     model: string,
     text: string,
   ): Promise<readonly { id: number; text: string; start: number; end: number }[]>;
-  /** Runs both models over one conversation and aligns them. */
-  align(pivot: string, source: string, conversation: Conversation): Promise<AlignmentView>;
+  /** Runs the recipe's pivot and a source over one conversation and aligns them as a run of the recipe would. */
+  align(recipe: Recipe, source: string, conversation: Conversation): Promise<AlignmentView>;
   /** Runs a recipe; finished stages are not run again. Resolves when done or stopped. */
   fuse(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<'done' | 'stopped'>;
   /**

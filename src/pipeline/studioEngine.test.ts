@@ -295,6 +295,16 @@ describe('chat', () => {
     expect((await engine.chat('pivot', question, greedy, () => {})).stop).not.toBe('interrupted');
   });
 
+  test('before a run `pivot` is that of the recipe at hand', async () => {
+    const fresh = new StudioEngine(tinyHost(testGpu));
+    const sampled = await fresh.nextTokens('pivot', question, 4);
+    expect(distance(sampled, await engine.nextTokens('pivot', question, 20))).toBeLessThan(1e-5);
+    await fresh.checkRecipe({ ...recipe, pivot: 'writer', sources: ['reader'] });
+    const edited = await fresh.nextTokens('pivot', question, 4);
+    expect(distance(edited, await fresh.nextTokens('writer', question, 20))).toBeLessThan(1e-5);
+    expect(distance(edited, sampled)).toBeGreaterThan(1e-3);
+  });
+
   test('says what does not fit and what is not there', async () => {
     const long = [{ role: 'user', content: 'word '.repeat(60) }] as const;
     await expect(engine.chat('pivot', long, greedy, () => {})).rejects.toMatchObject({
@@ -313,7 +323,7 @@ describe('alignment of one conversation', () => {
     const { train } = await engine.sample();
     const one = train[1];
     if (!one) throw new Error('no conversation');
-    const view = await engine.align('pivot', 'reader', one);
+    const view = await engine.align(recipe, 'reader', one);
     const bytes = new TextEncoder().encode(view.text).length;
     expect(view.text).toBe(one.messages[1]?.content);
     for (const lane of [view.pivot, view.source]) {
@@ -338,7 +348,7 @@ describe('alignment of one conversation', () => {
     });
     expect(view.pairs.some(({ reason }) => reason === 'inside-source-token')).toBe(true);
     const { readbacks } = gpu.stats;
-    expect(await engine.align('pivot', 'reader', one)).toBe(view);
+    expect(await engine.align(recipe, 'reader', one)).toBe(view);
     expect(gpu.stats.readbacks).toBe(readbacks);
   });
 

@@ -42,6 +42,7 @@ export class StudioEngine implements Engine {
   #session: Promise<DeviceSession> | undefined;
   #store: Promise<ArtifactStore> | undefined;
   #sample: Promise<Sample> | undefined;
+  #recipe: Recipe | undefined;
   #aligner = new Aligner();
   #job: JobControl | undefined;
   #live: LiveFusion | undefined;
@@ -93,13 +94,15 @@ export class StudioEngine implements Engine {
     return tokenSpans((await this.#models.open(model)).text.tokenizer, text);
   }
 
-  async align(pivot: string, source: string, conversation: Conversation): Promise<AlignmentView> {
+  async align(recipe: Recipe, source: string, conversation: Conversation): Promise<AlignmentView> {
+    const { pivot, fuse, align } = this.#take(recipe);
     const [ours, theirs] = await Promise.all([this.#models.open(pivot), this.#models.open(source)]);
-    return this.#onGpu(({ shelf }) => this.#aligner.align(shelf, ours, theirs, conversation));
+    const options = { loss: fuse.loss, choice: fuse.choice, minimumMass: align.minimumMass };
+    return this.#onGpu(({ shelf }) => this.#aligner.align(shelf, ours, theirs, conversation, options));
   }
 
   async fuse(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<'done' | 'stopped'> {
-    const checked = parseRecipe(recipe, 'The recipe');
+    const checked = this.#take(recipe);
     const pacer = new EventPacer(onEvent);
     return this.#asJob(pacer, async (job, take) => {
       const store = await this.#artifacts();
@@ -120,7 +123,7 @@ export class StudioEngine implements Engine {
   }
 
   async reopen(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<boolean> {
-    const checked = parseRecipe(recipe, 'The recipe');
+    const checked = this.#take(recipe);
     const store = await this.#artifacts();
     const kept = await store.readJson<Report>('report', await reportKey(store, checked));
     if (!kept) return false;
@@ -139,7 +142,13 @@ export class StudioEngine implements Engine {
   }
 
   async checkRecipe(recipe: Recipe): Promise<Recipe> {
-    return parseRecipe(recipe, 'The recipe');
+    return this.#take(recipe);
+  }
+
+  /** Checks a recipe, which is then the current one. */
+  #take(recipe: Recipe): Recipe {
+    this.#recipe = parseRecipe(recipe, 'The recipe');
+    return this.#recipe;
   }
 
   /** Does one run; only one at a time. @param work gets a taker of what the run tells before its end */
@@ -256,7 +265,7 @@ export class StudioEngine implements Engine {
     const { signal } = this.#interruption;
     const live = this.#live;
     if (live?.has(model)) return this.#onGpu(({ gpu }) => live.use(gpu, model, signal, job));
-    const name = model === 'pivot' ? (await this.sample()).recipe.pivot : model;
+    const name = model === 'pivot' ? (this.#recipe ?? (await this.sample()).recipe).pivot : model;
     if (name === 'fused' || name === 'sft' || name.startsWith('target:')) throw noFusion();
     return this.#onGpu(({ shelf }) => shelf.use(name, (runner) => job(runner, signal)));
   }

@@ -4,7 +4,7 @@ import { createFakeEngine, quickScenario } from '../testing/fakeEngine.ts';
 import { alignConversation, useAlign } from './align.ts';
 import { setEngine } from './client.ts';
 import { openDevice } from './device.ts';
-import { loadProject, useProject } from './project.ts';
+import { editRecipe, loadProject, useProject } from './project.ts';
 
 let calls: string[];
 
@@ -13,11 +13,11 @@ async function setUp(device: 'ready' | 'none' = 'ready') {
   calls = [];
   const spied: Engine = {
     ...fake,
-    align: async (pivot, source, conversation) => {
+    align: async (recipe, source, conversation) => {
       calls.push(`${source} ${conversation.id}`);
       // The first call answers last.
       await new Promise((resolve) => setTimeout(resolve, calls.length === 1 ? 30 : 1));
-      return fake.align(pivot, source, conversation);
+      return fake.align(recipe, source, conversation);
     },
   };
   setEngine(spied);
@@ -45,6 +45,12 @@ test('what is there already is not asked for twice, unless somebody asks again',
   expect(calls).toHaveLength(1);
   await alignConversation('fauna-3m', conversation(2), true);
   expect(calls).toHaveLength(2);
+  editRecipe('train.rank', 3);
+  await alignConversation('fauna-3m', conversation(2));
+  expect(calls).toHaveLength(2);
+  editRecipe('fuse.choice', 'source');
+  await alignConversation('fauna-3m', conversation(2));
+  expect(calls).toHaveLength(3);
 });
 
 test('without a device the two cuts are still shown, and nothing is run', async () => {

@@ -1,5 +1,6 @@
 import { create } from 'zustand';
 import type { AlignmentView, Conversation } from '../../pipeline/protocol.ts';
+import type { Recipe } from '../../pipeline/recipe.ts';
 import { engine } from './client.ts';
 import { useDevice } from './device.ts';
 import { type Fault, toFault } from './fault.ts';
@@ -43,6 +44,11 @@ export function chooseConversation(conversation: Conversation): void {
   useAlign.setState({ conversation });
 }
 
+/** What of a recipe the alignment of a conversation hangs on. */
+export function alignSettings({ pivot, align, fuse }: Recipe): string {
+  return JSON.stringify([pivot, align.minimumMass, fuse.loss, fuse.choice]);
+}
+
 /** Looks for a conversation to begin with; the store keeps the first that was found. */
 export async function suggestConversation(source: string): Promise<void> {
   const { recipe, train } = useProject.getState();
@@ -64,14 +70,14 @@ export async function alignConversation(
   const { device } = useDevice.getState();
   if (!recipe || device.kind === 'opening') return;
   const ready = device.kind === 'ready';
-  const parts = [recipe.pivot, source, conversation, ready ? device.report : device.kind];
+  const parts = [alignSettings(recipe), source, conversation, ready ? device.report : device.kind];
   if (!again && parts.every((part, index) => part === made[index])) return;
   made = parts;
   const mine = ++asked;
   useAlign.setState({ source, loading: true, fault: undefined });
   try {
     const view = ready
-      ? await engine().align(recipe.pivot, source, conversation)
+      ? await engine().align(recipe, source, conversation)
       : await tokensOnlyView(recipe.pivot, source, conversation);
     if (mine === asked) useAlign.setState({ view, tokensOnly: !ready, loading: false });
   } catch (error) {

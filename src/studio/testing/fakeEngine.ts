@@ -110,7 +110,7 @@ export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
     },
     sample: async () => ({ recipe: fakeRecipe, train: fakeTrain, heldout: fakeHeldout }),
     tokenize: async (model, text) => fakeTokenize(model, text),
-    align: async (pivot, source, conversation) => {
+    align: async ({ pivot }, source, conversation) => {
       await wait(scenario.stepMs * 8);
       failIf('align', 'tokenizer.json of fauna-3m: the model type "Unigram2" is unknown.');
       return fakeAlignment(pivot, source, conversation);

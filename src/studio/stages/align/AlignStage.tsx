@@ -4,6 +4,7 @@ import type { Conversation } from '../../../pipeline/protocol.ts';
 import { useIdentity } from '../../app/useIdentity.ts';
 import {
   alignConversation,
+  alignSettings,
   chooseConversation,
   chooseSource,
   suggestConversation,
@@ -37,15 +38,15 @@ export function AlignStage() {
   const firstSource = recipe?.sources[0];
   const wanted = source && recipe?.sources.includes(source) ? source : firstSource;
   const text = conversation ?? suggested;
-  const pivot = recipe?.pivot;
+  const settings = recipe && alignSettings(recipe);
   const open = train.length > 0 && text === undefined;
   useEffect(() => {
     if (wanted && open) suggestConversation(wanted);
   }, [wanted, open]);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new pivot or an opened device asks for a new alignment
+  // biome-ignore lint/correctness/useExhaustiveDependencies: new settings or an opened device ask for a new alignment
   useEffect(() => {
     if (wanted && text) alignConversation(wanted, text);
-  }, [wanted, text, pivot, deviceKind]);
+  }, [wanted, text, settings, deviceKind]);
 
   if (!recipe || !wanted) return null;
   const all: readonly Conversation[] = [...train, ...heldout];

@@ -4,6 +4,7 @@ import type { AlignmentSummary, AlignmentView, MatchReason } from '../../../pipe
 import { useIdentity } from '../../app/useIdentity.ts';
 import { useAlign } from '../../state/align.ts';
 import type { Identity } from '../../state/identity.ts';
+import { useProject } from '../../state/project.ts';
 import { useRun } from '../../state/run.ts';
 import { formatShare } from '../../views/format.ts';
 import { ModelBadge } from '../../views/ModelBadge.tsx';
@@ -26,7 +27,7 @@ const mappingFills = ['var(--seq-4)', 'var(--seq-3)', 'var(--seq-2)', 'var(--seq
 /** The rules of the vocabulary map, in words; the last two are mass that reaches no token of the pivot. */
 const mappingWords: Readonly<Record<string, string>> = {
   'same-vocabulary': 'Same vocabulary',
-  role: 'Same role, such as an end of turn',
+  role: 'Same role (control)',
   exact: 'Same text',
   count: 'Most often aligned',
   'first-piece': 'First piece of it',
@@ -81,15 +82,16 @@ interface Models {
 }
 
 function Whole({ summary, pivot, source }: Models & { readonly summary: AlignmentSummary }) {
+  const always = useRun((state) => state.recipe?.fuse.choice === 'source');
   const { coverage, reasons, mapping, won, conversations, tokensPerByte } = summary;
   const total = Object.values(reasons).reduce((sum, count) => sum + count, 0);
+  const scored = total - reasons['not-scored'];
   return (
     <div className={classes.strip}>
       <Figure caption="Positions with a row" value={formatShare(coverage)}>
-        {reasons.paired.toLocaleString('en')} of {(total - reasons['not-scored']).toLocaleString('en')} scored
-        tokens
+        {reasons.paired.toLocaleString('en')} of {scored.toLocaleString('en')} scored tokens
       </Figure>
-      <StackedBar label="Why" parts={reasonParts(reasons, total)} />
+      <StackedBar label="Why" parts={reasonParts(reasons, scored)} />
       <StackedBar
         label="How the rows’ mass reached the pivot’s tokens"
         parts={Object.entries(mapping).map(([name, share], index) => ({
@@ -100,8 +102,11 @@ function Whole({ summary, pivot, source }: Models & { readonly summary: Alignmen
       />
       <div className={classes.pair}>
         <Rates rates={tokensPerByte} pivot={pivot} source={source} />
-        <Figure caption="Taught by the source (MinCE)" value={`${won} of ${conversations}`}>
-          where it was less surprised than the pivot
+        <Figure
+          caption={always ? 'Taught by the source' : 'Taught by the source (MinCE)'}
+          value={`${won} of ${conversations}`}
+        >
+          {always ? 'as the recipe says' : 'where it was less surprised than the pivot'}
         </Figure>
       </div>
     </div>
@@ -115,6 +120,7 @@ function One({
   source,
 }: Models & { readonly view: AlignmentView; readonly tokensOnly: boolean }) {
   const { coverage, scored, reasons, tokensPerByte } = coverageOf(view);
+  const always = useProject((state) => state.recipe?.fuse.choice === 'source');
   const winner = view.chosen === 'source' ? source : pivot;
   return (
     <div className={classes.strip}>
@@ -124,11 +130,11 @@ function One({
       >
         {reasons.paired} of {scored} scored tokens
       </Figure>
-      <StackedBar label="Why" parts={reasonParts(reasons, view.pairs.length)} />
+      <StackedBar label="Why" parts={reasonParts(reasons, scored)} />
       <Rates rates={tokensPerByte} pivot={pivot} source={source} />
       {tokensOnly ? null : (
         <div className={classes.figures}>
-          <p className={classes.caption}>Taught by (MinCE)</p>
+          <p className={classes.caption}>{always ? 'Taught by' : 'Taught by (MinCE)'}</p>
           <p className={classes.small}>
             <ModelBadge identity={winner} named />
           </p>
@@ -141,13 +147,16 @@ function One({
   );
 }
 
-function reasonParts(reasons: Readonly<Record<MatchReason, number>>, total: number) {
-  return reasonOrder.map((reason) => ({
-    name: reasonWords[reason].name,
-    share: total > 0 ? reasons[reason] / total : 0,
-    fill: reasonFills[reason],
-    title: reasonWords[reason].meaning,
-  }));
+/** Shares of the scored positions: prompts and what is cut off would drown the rest. */
+function reasonParts(reasons: Readonly<Record<MatchReason, number>>, scored: number) {
+  return reasonOrder
+    .filter((reason) => reason !== 'not-scored')
+    .map((reason) => ({
+      name: reasonWords[reason].name,
+      share: scored > 0 ? reasons[reason] / scored : 0,
+      fill: reasonFills[reason],
+      title: reasonWords[reason].meaning,
+    }));
 }
 
 function Figure({
