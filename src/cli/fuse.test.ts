@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -219,6 +219,28 @@ describe('a finished run is a model', () => {
     const { code, stderr } = await alloy('score', 'again', '--text', 'x');
     expect(code).toBe(3);
     expect(stderr).toMatch(/again has no report\.json: the run is not finished/u);
+  });
+
+  test.each<[string, string, (text: string) => string, RegExp]>([
+    ['a report without suites', 'report.json', () => '{}', /damaged\/report\.json: suites is no list/u],
+    [
+      'weights of no number',
+      'merge.json',
+      (text) => text.replace('"version": 1', '"version": 9'),
+      /version/u,
+    ],
+    [
+      'a pivot that is the run',
+      'recipe.yaml',
+      (text) => text.replace(/^pivot: .*$/mu, 'pivot: .'),
+      /recipe\.yaml: the pivot leads back to the run itself/u,
+    ],
+  ])('one with %s is refused', async (_, file, change, message) => {
+    cpSync(path('run'), path('damaged'), { recursive: true });
+    writeFileSync(path('damaged', file), change(read('damaged', file)));
+    const { code, stderr } = await alloy('score', 'damaged', '--text', 'x');
+    expect(code).toBe(3);
+    expect(stderr).toMatch(message);
   });
 });
 

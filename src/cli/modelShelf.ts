@@ -59,9 +59,16 @@ export class ModelShelf {
    * Opens a model.
    * @param folder that relative paths start from
    * @param what the file or argument that names the model, for errors
-   * @throws AlloyError `missing-file`, `bad-file`, `unsupported`
+   * @throws AlloyError `missing-file`, `bad-argument`, `bad-file`, `unsupported`
    */
-  async open(reference: string, folder: string, what: string): Promise<OpenModel> {
+  open(reference: string, folder: string, what: string): Promise<OpenModel> {
+    return this.#open(reference, folder, what, []);
+  }
+
+  /** @param runs folders of the runs whose pivot this is, outermost first */
+  async #open(reference: string, folder: string, what: string, runs: readonly string[]): Promise<OpenModel> {
+    if (reference === '')
+      throw new AlloyError('bad-argument', `${what} is empty; give a model's name, folder or file.`);
     if (reference.startsWith('hub:')) {
       throw new AlloyError(
         'unsupported',
@@ -74,7 +81,7 @@ export class ModelShelf {
     const info = statOrNothing(path);
     if (!info) throw await this.#missing(reference, path, what);
     if (!info.isDirectory()) return openFile(card?.name ?? plainName(path), path, shown);
-    if (existsSync(join(path, RUN_FILES.recipe))) return (await this.openRun(path, shown)).model;
+    if (existsSync(join(path, RUN_FILES.recipe))) return (await this.#openRun(path, shown, runs)).model;
     if (!existsSync(join(path, 'config.json'))) {
       throw new AlloyError(
         'bad-file',
@@ -85,7 +92,11 @@ export class ModelShelf {
   }
 
   /** Opens a finished run. @param shown the folder as the person wrote it */
-  async openRun(path: string, shown: string): Promise<OpenedRun> {
+  openRun(path: string, shown: string): Promise<OpenedRun> {
+    return this.#openRun(path, shown, []);
+  }
+
+  async #openRun(path: string, shown: string, runs: readonly string[]): Promise<OpenedRun> {
     const info = statOrNothing(path);
     if (!info?.isDirectory()) {
       throw new AlloyError(
@@ -99,8 +110,14 @@ export class ModelShelf {
         `${shown} is no run: it has no ${RUN_FILES.recipe}; give the folder that alloy fuse wrote.`,
       );
     }
+    if (runs.includes(path)) {
+      throw new AlloyError(
+        'bad-file',
+        `${shown}/${RUN_FILES.recipe}: the pivot leads back to the run itself; name the model that was fused.`,
+      );
+    }
     return openRun(basename(path), shown, fileOpener(path, shown), (pivot) =>
-      this.open(pivot, path, `${shown}/${RUN_FILES.recipe}: pivot`),
+      this.#open(pivot, path, `${shown}/${RUN_FILES.recipe}: pivot`, [...runs, path]),
     );
   }
 

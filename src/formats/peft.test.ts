@@ -82,6 +82,18 @@ describe('PEFT adapters', () => {
     await expect(readPeft({ ...goldenConfig(), ...change }, file)).rejects.toThrow(message);
   });
 
+  test('a number that is none is refused', async () => {
+    const module = 'base_model.model.model.layers.0.mlp.up_proj';
+    const tensors = {
+      [`${module}.lora_A.weight`]: { shape: [4, 1], values: [1, 2, 3, 4] },
+      [`${module}.lora_B.weight`]: { shape: [1, 4], values: [1, 2, Number.NaN, 4] },
+    };
+    const file = await SafetensorsFile.open(memoryFile(await safetensorsBytes(tensors), 'a.safetensors'));
+    await expect(readPeft(goldenConfig(), file)).rejects.toThrow(
+      /a\.safetensors.*up_proj\.lora_B.*not finite/,
+    );
+  });
+
   test('half a pair and foreign tensors are named', async () => {
     const open = async (name: string) =>
       SafetensorsFile.open(

@@ -142,12 +142,18 @@ export async function readPeft(
       scale: alpha / (config.rankStabilised ? Math.sqrt(rank) : rank),
       inFeatures,
       outFeatures,
-      a: await tensors.readFloat32(a),
-      b: await tensors.readFloat32(b),
+      a: await finite(tensors, a),
+      b: await finite(tensors, b),
     });
   }
   if (matrices.length === 0) throw fail(file, 'it has no LoRA matrices');
   return { baseModel: config.baseModel, matrices };
+}
+
+async function finite(tensors: SafetensorsFile, name: string): Promise<Float32Array<ArrayBuffer>> {
+  const values = await tensors.readFloat32(name);
+  if (values.every(Number.isFinite)) return values;
+  throw fail(tensors.source.name, `the tensor ${JSON.stringify(name)} holds numbers that are not finite`);
 }
 
 function mostFrequent(values: readonly number[]): number {

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { LiveMerge, LiveMethod, MatrixStats } from '../merge/liveMerge.ts';
 import { AlloyError, required } from '../util/errors.ts';
+import { fieldProblems } from '../util/schemaIssue.ts';
 import type { OpenModel } from './openModel.ts';
 import type { Recipe } from './recipe.ts';
 
@@ -82,7 +83,7 @@ export function parseMergeFile(document: unknown, file: string): MergeFile {
   const parsed = mergeSchema.safeParse(document);
   const problem = parsed.success
     ? wrongCount(parsed.data)
-    : parsed.error.issues.map(({ path, message }) => `${path.map(String).join('.')}: ${message}`)[0];
+    : fieldProblems(parsed.error.issues, document).map(({ field, what }) => `${field}: ${what}`)[0];
   if (!parsed.success || problem !== undefined) {
     throw new AlloyError('bad-file', `${file}: ${problem}; run the fusion again to write it anew.`);
   }

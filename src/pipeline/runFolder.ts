@@ -98,6 +98,18 @@ export async function writeAdapter(
   );
 }
 
+/** @throws AlloyError `bad-file` for what is no report: the parts that merging again builds on are looked at */
+function parseReport(document: unknown, file: string): Report {
+  const report = (typeof document === 'object' ? document : null) as Partial<Report> | null;
+  const suites: unknown = report?.suites;
+  if (
+    Array.isArray(suites) &&
+    suites.every((suite) => Array.isArray((suite as { rows?: unknown } | null)?.rows))
+  )
+    return report as Report;
+  throw new AlloyError('bad-file', `${file}: suites is no list of suites with rows; run the fusion again.`);
+}
+
 export interface OpenedRun {
   readonly recipe: Recipe;
   readonly report: Report;
@@ -125,7 +137,7 @@ export async function openRun(
       `${folder} has no ${file}: the run is not finished; start it again to go on.`,
     );
   };
-  const report = (await readJson(await need(RUN_FILES.report))) as Report;
+  const report = parseReport(await readJson(await need(RUN_FILES.report)), `${folder}/${RUN_FILES.report}`);
   const recipe = readRecipe(await readText(await need(RUN_FILES.recipe)), `${folder}/${RUN_FILES.recipe}`);
   const merge = parseMergeFile(await readJson(await need(RUN_FILES.merge)), `${folder}/${RUN_FILES.merge}`);
   const delta = async (adapter: string): Promise<readonly LoraMatrix[]> => {

@@ -87,7 +87,12 @@ export class TextScorer {
       );
     }
     const [rows] = await this.#scorer.score([ids]);
-    return required(rows, 'rows');
+    const known = required(rows, 'rows').labelLogProb.subarray(0, ids.length - 1);
+    if (known.every(Number.isFinite)) return required(rows, 'rows');
+    throw new AlloyError(
+      'bad-file',
+      `${this.#model.tensors.file}: what the model computes from its weights is not finite; the file is damaged, get it again.`,
+    );
   }
 }
 

@@ -61,6 +61,8 @@ export const merge: Command = {
 function changedRecipe({ args }: CommandContext, recipe: Recipe, sources: number): Recipe {
   const weights = args.numbers('weights');
   const tau = args.number('tau', { most: 1 });
+  if (tau !== undefined && tau <= 0)
+    throw new UsageError(`--tau is ${tau}; give a number above 0, at most 1`);
   const variant = args.choice('variant', ['fork', 'paper', 'upstream']);
   const method =
     args.choice('method', ['sce', 'linear']) ?? (weights ? 'linear' : (tau ?? variant) ? 'sce' : undefined);
