@@ -135,6 +135,7 @@ async function report(page: Page, info: TestInfo): Promise<void> {
   await expect(page.getByText(/^Too few conversations to tell/)).toBeVisible();
   await expect(rows.locator('[data-change="better"], [data-change="worse"]')).toHaveCount(0);
   await shot(page, info, 'report');
+  await expectAccessible(page);
 }
 
 async function align(page: Page, info: TestInfo): Promise<void> {
@@ -147,6 +148,7 @@ async function align(page: Page, info: TestInfo): Promise<void> {
   await expect(page.getByText(/^[\d,]+ of [\d,]+ scored tokens$/)).toBeVisible();
   await lanes.locator('[data-lane="pivot"]').getByRole('gridcell').nth(2).click();
   await shot(page, info, 'align');
+  await expectAccessible(page);
 }
 
 /** One cell moved by hand moves the live model, and undo brings it back. */

@@ -2,7 +2,7 @@
 
 import type { StageName } from '../../pipeline/protocol.ts';
 import type { StageId } from './layout.ts';
-import { isActive, isHeld, type RunStatus } from './run.ts';
+import { isActive, type RunStatus } from './run.ts';
 
 export type StageStatus = 'empty' | 'ready' | 'running' | 'paused' | 'stale' | 'done' | 'failed';
 
@@ -34,7 +34,7 @@ export function stageStatus(stage: StageId, facts: StageFacts): StageStatus {
   const { runStatus, changedPaths } = facts;
   const active = isActive(runStatus);
   const { current } = facts;
-  const moving = isHeld(runStatus) ? 'paused' : 'running';
+  const moving = runStatus === 'paused' ? 'paused' : 'running';
   const staleFor = (name: 'align' | 'fuse' | 'merge') =>
     changedPaths.some((path) => upstream[name].test(path));
   switch (stage) {

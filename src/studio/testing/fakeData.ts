@@ -231,7 +231,7 @@ export function fakeSummary(source: string): AlignmentSummary {
   const paired = 2600 - inside - low - 56;
   return {
     source,
-    coverage: paired / 2600,
+    coverage: paired / (2600 - 56),
     reasons: { paired, 'inside-source-token': inside, 'low-mass': low, 'not-scored': 56, 'past-end': 0 },
     mapping: {
       role: 0.04,

@@ -124,7 +124,7 @@ export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
       return fakeRun(recipe, listen, control, scenario);
     },
     reopen: async (recipe, onEvent) => {
-      await wait(scenario.stepMs * 20);
+      await wait(scenario.stepMs * 4);
       if (!scenario.kept) return false;
       merge = fakeMerge(recipe.merge.method, recipe.sources);
       fakeKept(recipe, onEvent);

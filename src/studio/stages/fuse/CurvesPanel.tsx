@@ -5,7 +5,7 @@ import { type LossPart, lossPulse, lossSeries } from '../../state/losses.ts';
 import { useProject } from '../../state/project.ts';
 import { isActive, useRun } from '../../state/run.ts';
 import { LossChart } from '../../views/LossChart.tsx';
-import { brokenSteps, valueAt } from '../../views/lossCurves.ts';
+import { brokenSteps, smoothed, valueAt } from '../../views/lossCurves.ts';
 import { ModelBadge } from '../../views/ModelBadge.tsx';
 import { Panel } from '../../views/Panel.tsx';
 import { PanelState } from '../../views/PanelState.tsx';
@@ -84,7 +84,7 @@ export function CurvesPanel() {
         <NoCurves />
       ) : (
         <div className={classes.charts}>
-          <Legend looks={looks} step={step} />
+          <Legend looks={looks} step={step} beta={beta} />
           {main ? chart(main) : null}
           <div className={classes.parts}>{parts.map(chart)}</div>
           <Broken />
@@ -136,16 +136,18 @@ function NoCurves() {
   );
 }
 
-/** The curves' names with their values under the crosshair, or their last ones. */
+/** The curves' names with the smoothed values under the crosshair, or the last ones. */
 function Legend({
   looks,
   step,
+  beta,
 }: {
   readonly looks: readonly {
     readonly name: string;
     readonly identity: ReturnType<ReturnType<typeof useIdentity>>;
   }[];
   readonly step: number | undefined;
+  readonly beta: number;
 }) {
   useSyncExternalStore(lossPulse.subscribe, lossPulse.version);
   const series = lossSeries();
@@ -153,7 +155,7 @@ function Legend({
     <ul className={classes.legend}>
       {looks.map(({ name, identity }) => {
         const own = series.find((other) => other.target === name);
-        const value = own ? valueAt(own, 'total', step) : undefined;
+        const value = own && valueAt({ ...own, total: smoothed(own.total, own.length, beta) }, 'total', step);
         return (
           <li key={name}>
             <ModelBadge identity={identity} named size={14} />
