@@ -2,6 +2,7 @@
  * Checks Alloy against recorded numbers: `npm run parity [-- models | quant | merge | real]`. `ALLOY_GOLDENS` names
  * another folder of recordings of the same layout. The last line is `N passed, N failed`.
  */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openDawn } from '../../src/gpu/dawn.ts';
 import { Gpu } from '../../src/gpu/gpu.ts';
@@ -22,16 +23,34 @@ async function main(): Promise<number> {
     return 2;
   }
   const goldens = process.env.ALLOY_GOLDENS ?? join(import.meta.dirname, '../../fixtures/goldens');
-  const wanted = (part: Part) => asked.length === 0 || asked.includes(part);
   const checks = new Checks();
   const gpu = await Gpu.open(await openDawn());
   console.log(`parity of ${goldens} on ${gpu.name}`);
-  if (wanted('models')) await checkModels(gpu, goldens, checks);
-  if (wanted('quant')) await checkQuant(gpu, goldens, checks);
-  if (wanted('merge')) checkMerge(goldens, checks);
-  if (wanted('real')) await checkReal(gpu, goldens, checks, asked.includes('real'));
+  const parts: Readonly<Record<Part, () => Promise<void>>> = {
+    models: () => checkModels(gpu, goldens, checks),
+    quant: () => checkQuant(gpu, goldens, checks),
+    merge: async () => checkMerge(goldens, checks),
+    real: () => checkReal(gpu, goldens, checks, asked.includes('real')),
+  };
+  if (!existsSync(goldens)) checks.add('recordings', false, `there is no folder ${goldens} (ALLOY_GOLDENS)`);
+  else for (const part of PARTS) await checkPart(part, parts[part], asked, checks, goldens);
   console.log(`${checks.all.length - checks.failed.length} passed, ${checks.failed.length} failed`);
   return checks.failed.length > 0 || checks.all.length === 0 ? 1 : 0;
+}
+
+/** Recordings that cannot be read, and none where a part is asked for, are failures. */
+async function checkPart(
+  part: Part,
+  run: () => Promise<void>,
+  asked: readonly string[],
+  checks: Checks,
+  goldens: string,
+): Promise<void> {
+  if (asked.length > 0 && !asked.includes(part)) return;
+  const count = () => checks.all.length + checks.skipped.length;
+  const before = count();
+  await checks.guard(part, run);
+  if (asked.length > 0 && count() === before) checks.add(part, false, `${goldens} has no recordings of it`);
 }
 
 process.exit(await main());
