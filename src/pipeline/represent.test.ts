@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { testGpu } from '../gpu/testing.ts';
+import { MemoryStorage } from '../storage/memoryStorage.ts';
+import { ArtifactStore } from './artifactStore.ts';
+import { JobControl } from './jobControl.ts';
+import { loadModel, openFolder } from './openModel.ts';
+import type { Conversation } from './protocol.ts';
+import { represent } from './represent.ts';
+import { tinyHost } from './testing.ts';
+
+const messages = [
+  { role: 'user', content: 'name one like the otter' },
+  { role: 'assistant', content: 'an otter swims' },
+] as const;
+
+test('rows are kept; an answer that was cut has no end to train', async () => {
+  const gpu = await testGpu();
+  const host = tinyHost(async () => gpu);
+  const folder = 'public/models/pivot';
+  const model = await openFolder('pivot', folder, (file) => host.openFile(`${folder}/${file}`));
+  let loads = 0;
+  const context = {
+    gpu,
+    store: new ArtifactStore(new MemoryStorage()),
+    control: new JobControl(),
+    openModel: () => Promise.reject(new Error('no other model is opened')),
+    readText: () => Promise.reject(new Error('no data is read')),
+    onEvent: () => undefined,
+  };
+  const load = () => {
+    loads++;
+    return loadModel(gpu, model);
+  };
+  const conversations: Conversation[] = ['a', 'a-trim'].map((id) => ({ id, messages: [...messages] }));
+  const options = { topK: 3, maxTokens: 96 };
+  const [whole, cut] = await represent(context, model, load, conversations, options, 'pivot');
+  expect([...cut!.tokens]).toEqual([...whole!.tokens]);
+  const last = whole!.scored.lastIndexOf(1);
+  expect(model.text.tokenizer.tokenText(whole!.tokens[last + 1]!)).toBe('<|im_end|>');
+  expect([...cut!.scored]).toEqual([...whole!.scored].map((flag, row) => (row === last ? 0 : flag)));
+  const again = await represent(context, model, load, conversations, options, 'pivot');
+  expect(again).toEqual([whole, cut]);
+  expect(loads).toBe(1);
+});
