@@ -61,12 +61,12 @@ export async function alignSource(
     choice: recipe.fuse.choice,
     conversations: ownRows.map(({ id, tokens }) => [id, [...tokens]]),
   });
-  const stored = await context.store.read('align', key);
+  const stored = await context.store.readAs('align', key, (bytes) => unpackTargets(bytes, key));
   const summary = await context.store.readJson<AlignmentSummary>('align-summary', key);
   if (stored && summary) {
     context.onEvent({ kind: 'stage', stage: 'align', label: source.name, cached: true });
     context.onEvent({ kind: 'alignment', summary });
-    return { targets: unpackTargets(stored, key), summary };
+    return { targets: stored, summary };
   }
   beginWork(context);
   const progress = new StageProgress(context, 'align', source.name, ownRows.length);

@@ -3,7 +3,8 @@ import { hashOf } from '../util/hash.ts';
 
 /**
  * Results of stages by the hash of what they were made from: the stage's settings and the keys of its inputs. An
- * artifact is written once under its final name, so a killed run finds either the whole of it or nothing.
+ * artifact is written once under its final name, so a killed run finds either the whole of it or nothing. One that was
+ * damaged since is made again, as if it were not there.
  */
 export class ArtifactStore {
   readonly #storage: Storage;
@@ -24,6 +25,21 @@ export class ArtifactStore {
     return file.read(0, file.bytes);
   }
 
+  /** What `parse` makes of an artifact; undefined where there is none or where `parse` throws. */
+  async readAs<T>(
+    stage: string,
+    key: string,
+    parse: (bytes: Uint8Array<ArrayBuffer>) => T | Promise<T>,
+  ): Promise<T | undefined> {
+    const bytes = await this.read(stage, key);
+    if (bytes === undefined) return undefined;
+    try {
+      return await parse(bytes);
+    } catch {
+      return undefined;
+    }
+  }
+
   async write(stage: string, key: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const writer = await this.#storage.create(pathOf(stage, key));
     try {
@@ -39,9 +55,8 @@ export class ArtifactStore {
     return this.#storage.remove(pathOf(stage, key));
   }
 
-  async readJson<T>(stage: string, key: string): Promise<T | undefined> {
-    const bytes = await this.read(stage, key);
-    return bytes && (JSON.parse(new TextDecoder().decode(bytes)) as T);
+  readJson<T>(stage: string, key: string): Promise<T | undefined> {
+    return this.readAs(stage, key, (bytes) => JSON.parse(new TextDecoder().decode(bytes)) as T);
   }
 
   writeJson(stage: string, key: string, value: unknown): Promise<void> {

@@ -49,14 +49,13 @@ export async function distilTarget(
       choice: recipe.fuse.choice,
     },
   });
-  const stored = await context.store.read('distil', key);
+  const stored = await context.store.readAs('distil', key, (bytes) => unpackDelta(bytes, name));
   if (stored) {
     context.onEvent({ kind: 'stage', stage: 'distil', label: name, cached: true });
-    return { delta: await unpackDelta(stored, name), key };
+    return { delta: stored, key };
   }
   beginWork(context);
-  const saved = await context.store.read('checkpoint', key);
-  const resume = saved && readCheckpoint(saved, key);
+  const resume = await context.store.readAs('checkpoint', key, (bytes) => readCheckpoint(bytes, key));
   let progress: StageProgress | undefined;
   const delta = await distil(context.gpu, pivot.config, weights, lessons, settings, {
     resume,

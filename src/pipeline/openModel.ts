@@ -132,6 +132,15 @@ export async function loadModel(
   return { config, weights, dispose };
 }
 
+/** @throws AlloyError `bad-file` for log-probabilities that are not finite: weights so large that sums overflow */
+export function checkLogProbs({ tensors: { file } }: OpenModel, logProbs: Float32Array): void {
+  if (logProbs.every(Number.isFinite)) return;
+  throw new AlloyError(
+    'bad-file',
+    `${file}: what the model computes from its weights is not finite; the file is damaged, get it again.`,
+  );
+}
+
 async function readText(file: FileSource): Promise<string> {
   return new TextDecoder().decode(await file.read(0, file.bytes));
 }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { testGpu } from '../gpu/testing.ts';
 import { MemoryStorage } from '../storage/memoryStorage.ts';
+import { writeFile } from '../storage/storageHelpers.ts';
 import { ArtifactStore } from './artifactStore.ts';
 import { JobControl } from './jobControl.ts';
 import { loadModel, openFolder } from './openModel.ts';
@@ -13,15 +14,16 @@ const messages = [
   { role: 'assistant', content: 'an otter swims' },
 ] as const;
 
-test('rows are kept; an answer that was cut has no end to train', async () => {
+test('rows are kept; an answer that was cut has no end to train; damaged rows are made again', async () => {
   const gpu = await testGpu();
   const host = tinyHost(async () => gpu);
   const folder = 'public/models/pivot';
   const model = await openFolder('pivot', folder, (file) => host.openFile(`${folder}/${file}`));
+  const storage = new MemoryStorage();
   let loads = 0;
   const context = {
     gpu,
-    store: new ArtifactStore(new MemoryStorage()),
+    store: new ArtifactStore(storage),
     control: new JobControl(),
     openModel: () => Promise.reject(new Error('no other model is opened')),
     readText: () => Promise.reject(new Error('no data is read')),
@@ -41,4 +43,8 @@ test('rows are kept; an answer that was cut has no end to train', async () => {
   const again = await represent(context, model, load, conversations, options, 'pivot');
   expect(again).toEqual([whole, cut]);
   expect(loads).toBe(1);
+  const [artifact] = await storage.list('artifacts/represent');
+  await writeFile(storage, artifact!.path, 'damaged');
+  expect(await represent(context, model, load, conversations, options, 'pivot')).toEqual([whole, cut]);
+  expect(loads).toBe(2);
 });

@@ -4,7 +4,7 @@ import { markIds } from '../kernels/rowStats.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import { Scorer } from '../models/scorer.ts';
 import { hashOf } from '../util/hash.ts';
-import type { OpenModel } from './openModel.ts';
+import { checkLogProbs, type OpenModel } from './openModel.ts';
 import type { Conversation } from './protocol.ts';
 import { beginWork, type RunContext, StageProgress } from './runContext.ts';
 
@@ -45,8 +45,8 @@ export async function represent(
   const found: Representation[][] = [];
   const missing: number[] = [];
   for (const [index, key] of keys.entries()) {
-    const bytes = await context.store.read('represent', key);
-    if (bytes) found[index] = [...unpackRepresentations(bytes, key).conversations];
+    const kept = await context.store.readAs('represent', key, (bytes) => unpackRepresentations(bytes, key));
+    if (kept) found[index] = [...kept.conversations];
     else missing.push(index);
   }
   if (missing.length === 0) {
@@ -107,6 +107,7 @@ async function representShard(
     const rows = await scorer.score(batch.map(({ tokens }) => tokens));
     batch.forEach(({ index, ...one }, place) => {
       const row = rows[place];
+      if (row) checkLogProbs(model, row.labelLogProb.subarray(0, one.tokens.length - 1));
       if (row) results[index] = { ...one, topK: Math.min(topK, model.config.vocabSize), ...row };
     });
     from += batch.length;

@@ -5,7 +5,7 @@ import type { LoadedModel } from '../models/loadedModel.ts';
 import { type ScoredRows, Scorer } from '../models/scorer.ts';
 import type { Tokenizer } from '../models/tokenizer.ts';
 import { AlloyError, required } from '../util/errors.ts';
-import type { OpenModel } from './openModel.ts';
+import { checkLogProbs, type OpenModel } from './openModel.ts';
 import type { Message } from './protocol.ts';
 
 /** The most likely next tokens after one token, most likely first, with natural log-probabilities. */
@@ -86,13 +86,10 @@ export class TextScorer {
         `${what} has ${ids.length} tokens but the context of ${this.#model.name} holds ${maxPositions}; shorten it.`,
       );
     }
-    const [rows] = await this.#scorer.score([ids]);
-    const known = required(rows, 'rows').labelLogProb.subarray(0, ids.length - 1);
-    if (known.every(Number.isFinite)) return required(rows, 'rows');
-    throw new AlloyError(
-      'bad-file',
-      `${this.#model.tensors.file}: what the model computes from its weights is not finite; the file is damaged, get it again.`,
-    );
+    const [first] = await this.#scorer.score([ids]);
+    const rows = required(first, 'rows');
+    checkLogProbs(this.#model, rows.labelLogProb.subarray(0, ids.length - 1));
+    return rows;
   }
 }
 
