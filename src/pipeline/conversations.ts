@@ -11,7 +11,8 @@ const ROLES: readonly string[] = ['system', 'user', 'assistant'] satisfies Messa
 
 /**
  * Reads JSON lines `{"id", "messages": [{"role", "content"}], "domain"?, "accept"?, "source"?}`. Empty lines are
- * skipped, other keys are ignored. Every conversation has an answer of an assistant to learn from.
+ * skipped, other keys are ignored. Every conversation has an answer of an assistant to learn from; an id that ends in
+ * `-trim` says that the last one was cut, so that its end is not learnt.
  *
  * @param file the name that errors tell.
  * @throws AlloyError `bad-data` naming the file, the line and the field.

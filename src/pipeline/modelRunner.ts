@@ -8,6 +8,7 @@ import { scoreTexts } from './evaluateStage.ts';
 import { Lock } from './lock.ts';
 import type { OpenModel } from './openModel.ts';
 import type { ChatResult, ChatToken, Conversation, Message, NextToken, Sampling } from './protocol.ts';
+import { isTrimmed } from './represent.ts';
 
 /** Tokens that a chat can hold, where the model's context is longer. */
 const CHAT_TOKENS = 2048;
@@ -60,7 +61,7 @@ export class ModelRunner {
   /** Rows of one conversation, all of them: those that are not trained on too. @param maxTokens cut on the right */
   represent({ id, messages }: Conversation, maxTokens: number): Promise<Representation> {
     return this.#run(async () => {
-      const encoded = this.model.text.encode(messages, maxTokens);
+      const encoded = this.model.text.encode(messages, maxTokens, { openEnd: isTrimmed({ id }) });
       this.#single ??= this.#scorer(SHOWN_ROWS, 1);
       const [rows] = await this.#single.score([encoded.tokens]);
       const topK = Math.min(SHOWN_ROWS, this.model.config.vocabSize);

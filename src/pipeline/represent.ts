@@ -117,7 +117,7 @@ async function representShard(
 }
 
 /** Data files mark an answer that somebody cut by its id: a model must not learn to stop there. */
-export function isTrimmed({ id }: Conversation): boolean {
+export function isTrimmed({ id }: Pick<Conversation, 'id'>): boolean {
   return id.endsWith('-trim');
 }
 
