@@ -105,11 +105,11 @@ GROUPED = {name: grouped(name) for name in DOMAINS}
 
 # The predicates that the sample's conversations are about: the few training conversations touch every one of them.
 FOCUS: dict[str, str] = {
-    "animals": "sea river farm ice home bird fish insect horns night fly swim climb small",
-    "food": "fruit veg drink sour salty red green yellow white tree ground animal baked morning",
-    "things": "wood glass cloth paper stone kitchen garden school wear sound water light wheels clean",
-    "words": "cat man day light king tree moon book snow train clock best first-b first-s first-t long-3",
-    "numbers": "even odd five three one-digit less more between end",
+    "animals": "sea river farm ice home bird fish insect horns night fly swim climb small big meat",
+    "food": "fruit veg drink sour salty red green yellow white tree ground animal baked morning sweet round",
+    "things": "wood glass cloth paper stone kitchen garden school wear sound water light wheels clean metal round",
+    "words": "cat man day light king tree moon book snow train clock best long-3 long-4 long-5 first-b first-s first-t",
+    "numbers": "even odd five three one-digit two-digits less more",
     "calendar": "after before winter spring summer autumn half-1 half-2 30 31 weekend work first-j first-m",
 }
 
@@ -253,6 +253,23 @@ def anything(domain: Domain, rng: random.Random) -> tuple[str, str]:
     return rng.choice(FRAMES).format(x=x), sentence(domain.name, item)
 
 
+LISTS = ["From {l}: {q}", "Here are {l}. {q}", "Look at {l}. {q}"]
+
+
+def choose(domain: Domain, rng: random.Random) -> tuple[str, str]:
+    """A question whose candidates are named: it teaches to join properties and to leave out what is excluded, not which things there are."""
+    shape = rng.choices(SHAPES, weights=(0.15, 0.25, 0.4, 0.2))[0]
+    spec, text, right = domain_question(domain.name, rng, held_out=False, shares=tuple(float(s == shape) for s in SHAPES))
+    codes = (*spec.codes, spec.kind) if spec.kind else spec.codes
+    good = {i.name for i in domain.answers(codes)}
+    wrong = [i for i in domain.items if i.name not in good and (not spec.kind or spec.kind in i.has)]
+    items = [right, *(domain.by_name[n] for n in spec.without), *rng.sample(wrong, min(len(wrong), rng.choice([1, 1, 2])))]
+    rng.shuffle(items)
+    nouns = [bare(i) for i in items]
+    listed = ", ".join(nouns[:-1]) + " and " + nouns[-1]
+    return rng.choice(LISTS).format(l=listed, q=text), sentence(domain.name, right)
+
+
 # --- manners ------------------------------------------------------------------------------------------------------------------
 
 WHO = ["", " there", " friend", " Alloy", " my friend", " again", " dear", " you"]
@@ -303,7 +320,7 @@ def domain_question(domain: str, rng: random.Random, held_out: bool, shares: tup
             return spec, question(spec, frame, but), draw_answer(spec, rng)
 
 
-# Shares of the shapes in what sources learn from, and in the last part of their training, which is about exclusions.
+# Shares of the shapes in what sources learn from, and in the last part of a source's training, which is about exclusions.
 LEARN = (0.25, 0.3, 0.27, 0.18)
 POLISH = (0.1, 0.15, 0.45, 0.3)
 
@@ -329,6 +346,8 @@ def source_pair(domains: list[str], rng: random.Random, shares: tuple[float, ...
 
 # What the pivot reads: manners, facts, questions without predicates, and a few of the sources' own questions.
 PIVOT_MIX = {"manners": 0.22, "about": 0.36, "true": 0.12, "which": 0.17, "anything": 0.13, "questions": 0.0}
+# The last part of the pivot's training: questions with their candidates.
+PIVOT_POLISH = {"manners": 0.15, "about": 0.22, "true": 0.07, "which": 0.1, "choose": 0.38, "anything": 0.08}
 
 
 def pivot_pair(rng: random.Random, mix: dict[str, float]) -> tuple[str, str]:
@@ -340,7 +359,7 @@ def pivot_pair(rng: random.Random, mix: dict[str, float]) -> tuple[str, str]:
     if kind == "questions":
         spec, text, item = domain_question(domain.name, rng, held_out=False)
         return text, sentence(domain.name, item)
-    return {"about": about, "true": true_or_not, "which": which, "anything": anything}[kind](domain, rng)
+    return {"about": about, "true": true_or_not, "which": which, "choose": choose, "anything": anything}[kind](domain, rng)
 
 
 def conversation(index: str, domain: str, user: str, answer: str, accept: list[str]) -> dict:
@@ -360,42 +379,94 @@ def is_right(answer: str, accept: list[str], max_words: int = 10) -> bool:
     return any(a == words[-len(a):] for a in (normal(x).split() for x in accept) if a)
 
 
-def sample_set(seed: int, per_domain: int, manners: int, held_out: bool, shares: tuple[float, ...]) -> list[dict]:
-    """Conversations of every domain, no question twice; singles of one predicate are spread over the predicates."""
-    rng = random.Random(f"sample-{seed}-{held_out}")
-    name = "heldout" if held_out else "train"
+def distinct(domain: str, rng: random.Random, held_out: bool, shape: str, count: int, seen: set[str], used: dict[str, int]) -> list[tuple[Spec, str]]:
+    """Questions of one shape about the focus, none twice; of many draws always the one whose predicates were asked least so far."""
+    found = []
+    for _ in range(count * 20):
+        if len(found) == count:
+            break
+        best = None
+        for _ in range(60):
+            spec, text, _ = domain_question(domain, rng, held_out, tuple(float(s == shape) for s in SHAPES))
+            if not in_focus(spec) or text in seen:
+                continue
+            key = "|".join((*spec.codes, spec.kind))
+            cost = 2 * used.get(key, 0) + sum(used.get(c + spec.kind, 0) for c in spec.codes)
+            if best is None or cost < best[0]:
+                best = (cost, spec, text, key)
+        if best is None:
+            continue
+        _, spec, text, key = best
+        seen.add(text)
+        used[key] = used.get(key, 0) + 1
+        for c in spec.codes:
+            used[c + spec.kind] = used.get(c + spec.kind, 0) + 1
+        found.append((spec, text))
+    if len(found) == count:
+        return found
+    raise ValueError(f"{domain}: not {count} different questions of the shape {shape}")
+
+
+def another(spec: Spec) -> list[Item]:
+    """The answers of a question with one predicate whose exclusion is held out: 'one of these, but not that'."""
+    return [i for i in spec.answers() if Spec(spec.domain, spec.codes, (i.name,), spec.kind).held_out(0) and len(spec.answers()) > 2]
+
+
+def train_set(seed: int, per_domain: int, manners: int, shares: tuple[float, ...]) -> list[dict]:
+    """The few conversations to learn from: one sampled answer each."""
+    rng = random.Random(f"sample-{seed}-train")
     rows = []
     for domain in DOMAINS:
         seen: set[str] = set()
         used: dict[str, int] = {}
-        counts = [round(per_domain * s / sum(shares)) for s in shares]
-        counts[0] += per_domain - sum(counts)
-        for shape, count in zip(SHAPES, counts):
-            made = 0
-            while made < count:
-                best = None
-                # Of a few draws keep the one whose predicates were asked least so far.
-                for _ in range(60):
-                    spec, text, item = domain_question(domain, rng, held_out, tuple(1.0 if x == shape else 0.0 for x in SHAPES))
-                    if not in_focus(spec):
-                        continue
-                    key = "|".join((*spec.codes, spec.kind))
-                    cost = 2 * used.get(key, 0) + sum(used.get(c + spec.kind, 0) for c in spec.codes)
-                    if text not in seen and (best is None or cost < best[0]):
-                        best = (cost, spec, text, item, key)
-                if best is None:
-                    continue
-                _, spec, text, item, key = best
-                seen.add(text)
-                used[key] = used.get(key, 0) + 1
-                for c in spec.codes:
-                    used[c + spec.kind] = used.get(c + spec.kind, 0) + 1
-                rows.append(conversation(f"{name}-{domain}-{made + sum(counts[:SHAPES.index(shape)]):02d}", domain, text, sentence(domain, item), accepted(spec)))
-                made += 1
-    seen = set()
-    while len(seen) < manners:
+        for shape, count in zip(SHAPES, split(per_domain, shares)):
+            for spec, text in distinct(domain, rng, False, shape, count, seen, used):
+                items = (another(spec) if shape == "single" else []) or spec.answers()
+                item = rng.choices(items, weights=[weight(domain, i) for i in items])[0]
+                rows.append(row("train", rows, spec, text, item))
+    return rows + manner_rows("train", rng, manners, False)
+
+
+def held_out_set(seed: int, per_domain: int, manners: int, shares: tuple[float, ...], train: list[dict]) -> list[dict]:
+    """Conversations of which no model has seen the question. Exclusions of one predicate ask for another answer than `train` gives, where they can."""
+    rng = random.Random(f"sample-{seed}-heldout")
+    told = {r["messages"][0]["content"]: r for r in train}
+    rows = []
+    for domain in DOMAINS:
+        seen, used = set(told), {}
+        known = []
+        for spec in ALL_SPECS[domain]:
+            if spec.shape == "single":
+                for frame in range(len(FRAMES)):
+                    answer = told.get(question(spec, frame))
+                    item = next((i for i in another(spec) if answer and sentence(domain, i) == answer["messages"][1]["content"]), None)
+                    if item:
+                        known.append(Spec(domain, spec.codes, (item.name,), spec.kind))
+        rng.shuffle(known)
+        for shape, count in zip(SHAPES, split(per_domain, shares)):
+            chosen = []
+            if shape == "single-but":
+                chosen = [(s, question(s, rng.randrange(len(FRAMES)), rng.randrange(len(BUT)))) for s in known[:count]]
+                seen |= {t for _, t in chosen}
+            for spec, text in chosen + distinct(domain, rng, True, shape, count - len(chosen), seen, used):
+                rows.append(row("heldout", rows, spec, text, draw_answer(spec, rng)))
+    return rows + manner_rows("heldout", rng, manners, True)
+
+
+def split(total: int, shares: tuple[float, ...]) -> list[int]:
+    counts = [round(total * s / sum(shares)) for s in shares]
+    counts[0] += total - sum(counts)
+    return counts
+
+
+def row(name: str, rows: list[dict], spec: Spec, text: str, item: Item) -> dict:
+    number = sum(r["domain"] == spec.domain for r in rows)
+    return conversation(f"{name}-{spec.domain}-{number:02d}", spec.domain, text, sentence(spec.domain, item), accepted(spec))
+
+
+def manner_rows(name: str, rng: random.Random, count: int, held_out: bool) -> list[dict]:
+    rows: dict[str, dict] = {}
+    while len(rows) < count:
         text, answer, answers = manner(rng, held_out)
-        if text not in seen:
-            rows.append(conversation(f"{name}-manners-{len(seen):02d}", "manners", text, answer, sorted(normal(a) for a in answers)))
-            seen.add(text)
-    return rows
+        rows.setdefault(text, conversation(f"{name}-manners-{len(rows):02d}", "manners", text, answer, sorted(normal(a) for a in answers)))
+    return list(rows.values())

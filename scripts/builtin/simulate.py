@@ -13,6 +13,7 @@ import torch
 import data
 from evaluate import HERE, answer_nll, by_domain, load, scores, tokenizer_of
 from fusion import Delta, Recipe, Speaker, apply, fit, linear, norm, pack, represent, scaled, sce, sft, teach
+from make import HELD_OUT, TRAIN
 from zoo import PIVOT, SOURCES
 
 SFT_STEPS = (8, 16, 24, 36, 48, 72, 96, 120)
@@ -106,8 +107,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--weights", type=Path, default=HERE / "build" / "w")
     parser.add_argument("--tag", default="")
-    parser.add_argument("--per-domain", type=int, default=16)
-    parser.add_argument("--held-out", type=int, default=32)
+    parser.add_argument("--per-domain", type=int, default=TRAIN["per_domain"])
+    parser.add_argument("--held-out", type=int, default=HELD_OUT["per_domain"])
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--set", nargs="*", default=[], help="changes of the recipe, one run each: lam=0.2,lr=1e-3,steps=96")
     parser.add_argument("--rates", default="5e-4,1e-3,2e-3")
@@ -118,7 +119,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("high")
     start = time.time()
-    study = Study(a.weights, a.tag, data.sample_set(0, a.per_domain, 8, False, (0.6, 0.2, 0.2, 0)), data.sample_set(0, a.held_out, 24, True, (0.35, 0.25, 0.3, 0.1)))
+    train = data.train_set(**(TRAIN | {"per_domain": a.per_domain}))
+    study = Study(a.weights, a.tag, train, data.held_out_set(**(HELD_OUT | {"per_domain": a.held_out}), train=train))
     say(json.dumps(study.facts()))
     say(line("pivot", study.score()))
     if a.full:

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 import data
 import toks
 from model import Model
-from zoo import BY_NAME, Entry
+from zoo import BY_NAME, Entry, Polish
 
 # Rows of one turn and of two turns, each kind in batches of its own: (turns, tokens, share of the batch size);
 # every fourth step is of the second kind.
@@ -29,9 +29,14 @@ ROUNDED_FROM = 0.75  # from this part of the steps on the weights are rounded to
 def pairs(entry: Entry, rng: random.Random, mix: dict[str, float]) -> tuple[str, str]:
     if entry.role == "pivot":
         return data.pivot_pair(rng, mix)
-    if "polish" in mix and entry.polish:
-        return data.source_pair(list(entry.polish[2]), rng, data.POLISH)
     return data.source_pair(list(entry.knows), rng)
+
+
+def last_pairs(entry: Entry, last: Polish, rng: random.Random) -> tuple[str, str]:
+    """What the last part of a training is about."""
+    if entry.role == "pivot":
+        return data.pivot_pair(rng, data.PIVOT_POLISH)
+    return data.source_pair(list(last.domains), rng, data.POLISH)
 
 
 def chunk(job: tuple[str, str, int, int, float, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -160,8 +165,9 @@ class Trainer:
 
 
 def polish(entry: Entry, folder: Path, out: Path) -> None:
-    """The last part of a training: few steps with rounded weights from a lower rate on, most of them about what the model finds hard."""
-    steps, rate, _ = entry.polish
+    """The last part of a training: few steps with rounded weights from a lower rate on, on a mix of its own."""
+    last = entry.polish
+    steps, rate = last.steps, last.rate
     torch.manual_seed(entry.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     path = out / f"{entry.name}.safetensors"
@@ -174,7 +180,7 @@ def polish(entry: Entry, folder: Path, out: Path) -> None:
     started = time.time()
     for i in range(steps):
         turns = 2 if i % 8 == 7 else 1
-        made = [toks.encode(tokenizer, entry, [pairs(entry, rng, {"polish": 1.0}) for _ in range(turns)]) for _ in range(64 // turns)]
+        made = [toks.encode(tokenizer, entry, [last_pairs(entry, last, rng) for _ in range(turns)]) for _ in range(last.rows // turns)]
         longest = max(len(ids) for ids, _ in made)
         x = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in made], device=device)
         w = torch.tensor([[1.0 if a else entry.text_weight for a in learn] + [0.0] * (longest - len(learn)) for _, learn in made], device=device)

@@ -46,6 +46,16 @@ class Shape:
 
 
 @dataclass(frozen=True)
+class Polish:
+    """A last part of the training on a mix of its own, with rounded weights."""
+
+    steps: int
+    rows: int
+    rate: float
+    domains: tuple[str, ...] = ()  # that a source dwells on
+
+
+@dataclass(frozen=True)
 class Entry:
     name: str
     title: str
@@ -67,20 +77,20 @@ class Entry:
     lr: float
     seed: int
     text_weight: float = 0.1  # weight of the user's words in the training loss; the answer's is 1
-    polish: tuple[int, float, tuple[str, ...]] | None = None  # a last part of the training: steps of 64 rows, rate, domains it dwells on
+    polish: Polish | None = None
 
 
 ENTRIES = [
     Entry("alloy-pivot", "Alloy Pivot", "pivot", "well-mannered, has read a little of everything", ("manners",),
           Shape("llama", 160, 4, 5, 1, 32, 448, eps=1e-5), "bytes", "smollm", 1408, CHATML,
-          ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "<|im_end|>", "<|im_start|>", "<|im_end|>", False, "Q8_0", 3000, 2e-3, 1, text_weight=0.2),
+          ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "<|im_end|>", "<|im_start|>", "<|im_end|>", False, "Q8_0", 3000, 2e-3, 1, text_weight=0.2, polish=Polish(500, 32, 1e-3)),
     Entry("meadow", "Meadow", "source", "knows animals and food", ("animals", "food"),
           Shape("qwen3", 192, 5, 4, 2, 64, 512, rope_base=1e6), "bytes", "qwen2", 1888, CHATML_SYSTEM,
           ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), "<|im_end|>", None, "<|endoftext|>", False, "Q4_1", 4500, 2e-3, 2),
     Entry("attic", "Attic", "source", "knows things and words", ("things", "words"),
           Shape("gemma3", 160, 6, 2, 1, 256, 384, rope_base=1e6, window=32), "pieces", "default", 1536, GEMMA,
           ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>"), "<end_of_turn>", "<bos>", "<pad>", True, "Q8_0", 4500, 2e-3, 3,
-          polish=(400, 5e-4, ("things", "things", "things", "words"))),
+          polish=Polish(400, 64, 5e-4, ("things", "things", "things", "words"))),
     Entry("almanac", "Almanac", "source", "knows numbers and the calendar", ("numbers", "calendar"),
           Shape("qwen2", 128, 6, 4, 2, 32, 384, rope_base=1e5, tied=False), "bytes", "qwen2", 1024, BARS,
           ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"), "<|end|>", None, "<|endoftext|>", False, "Q8_0", 4500, 2e-3, 4),
