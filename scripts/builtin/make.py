@@ -104,7 +104,6 @@ def main() -> None:
     parser.add_argument("--no-verify", action="store_true", help="do not compare the files with transformers")
     a = parser.parse_args()
     parts = a.steps.split(",")
-    torch.set_num_threads(int(torch.get_num_threads()))
     if "tokenizers" in parts:
         (BUILD / "tok").mkdir(parents=True, exist_ok=True)
         for entry in ENTRIES:

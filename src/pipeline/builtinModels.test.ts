@@ -55,7 +55,12 @@ test('an index that could not be read is read again', async () => {
 test('paths of a recipe hold from its folder and stay in the project', () => {
   expect(dataPath('../public/data/sample/train.jsonl')).toBe('public/data/sample/train.jsonl');
   expect(dataPath('./more/../train.jsonl')).toBe('recipes/train.jsonl');
-  for (const path of ['../../shared/a.jsonl', '/etc/a.jsonl', 'https://example.org/a.jsonl', 'C:\\a.jsonl']) {
+  for (const path of [
+    '../../elsewhere/a.jsonl',
+    '/etc/a.jsonl',
+    'https://example.org/a.jsonl',
+    'C:\\a.jsonl',
+  ]) {
     expect(() => dataPath(path)).toThrow(/outside the project/);
   }
 });

@@ -119,7 +119,8 @@ function table(head: readonly Cell[], rows: readonly (readonly Cell[])[]): strin
 }
 
 /** Whether a difference is more than 0 when written down. */
-const shows = (value: number) => Math.abs(value) >= 5e-5;
+/** Whether a difference in nats per byte is more than 0 in the four digits that are written. */
+export const shows = (difference: number) => Math.abs(difference) >= 5e-5;
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 const signed = (value: number) => `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(4)}`;
 const mebibytes = (bytes: number) => `${Math.round(bytes / 2 ** 20)} MiB`;

@@ -14,9 +14,9 @@ interface Edit {
 /** Keeps the values in which a recipe differs from the sample's; forgets them where it does not. */
 export function keepEdits(defaults: Recipe, recipe: Recipe): void {
   const edits = recipeChanges(defaults, recipe).map(({ path, after }): Edit => ({ path, value: after }));
+  if (edits.length === 0) return forgetEdits();
   try {
-    if (edits.length === 0) localStorage.removeItem(key);
-    else localStorage.setItem(key, JSON.stringify({ version, edits }));
+    localStorage.setItem(key, JSON.stringify({ version, edits }));
   } catch {
     // Private windows may refuse; the edits then last as long as the page.
   }

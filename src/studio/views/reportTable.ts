@@ -1,5 +1,6 @@
 /** The comparison of a report, as numbers: rows in a fixed order, a scale a suite, differences, a verdict. */
 import type { Report, ReportRow, ReportSuite } from '../../pipeline/protocol.ts';
+import { shows } from '../../pipeline/reportText.ts';
 import { type ReportScale, reportScale } from './reportScale.ts';
 
 const order: readonly ReportRow['role'][] = ['pivot', 'source', 'sft', 'target', 'merged'];
@@ -95,12 +96,9 @@ function cellOf(row: ReportRow, suite: ReportSuite, baseline: string | undefined
 /** SFT-only: the control that the report's paired differences are to. */
 const controlOf = (rows: readonly ReportRow[]) => rows.find((row) => row.role === 'sft');
 
-/** Nats per byte; less is 0 in the readable report, too. */
-const LEAST_SHOWN = 5e-5;
-
 function changeOf(row: ReportRow, base: ReportRow, { rows, tooFew }: ReportSuite): Change {
   if (tooFew) return 'few';
-  if (Math.abs(row.nllPerByte - base.nllPerByte) < LEAST_SHOWN) return 'within';
+  if (!shows(row.nllPerByte - base.nllPerByte)) return 'within';
   if (base === controlOf(rows) && row.difference) {
     if (row.difference.high < 0) return 'better';
     return row.difference.low > 0 ? 'worse' : 'within';
