@@ -14,7 +14,10 @@ interface Edit {
 /** Keeps the values in which a recipe differs from the sample's; forgets them where it does not. */
 export function keepEdits(defaults: Recipe, recipe: Recipe): void {
   const edits = recipeChanges(defaults, recipe).map(({ path, after }): Edit => ({ path, value: after }));
-  if (edits.length === 0) return forgetEdits();
+  if (edits.length === 0) {
+    forgetEdits();
+    return;
+  }
   try {
     localStorage.setItem(key, JSON.stringify({ version, edits }));
   } catch {
