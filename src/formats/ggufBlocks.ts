@@ -3,6 +3,7 @@
  * A value is `scale · (q − zero)` for types with a fixed zero, else `scale · q + minimum`. Layouts: ggml's ggml-common.h.
  */
 import { halfFloatTable } from '../util/halfFloat.ts';
+import { iqBlockDecoders } from './ggufIqBlocks.ts';
 import type { GgufTypeName } from './ggufTypes.ts';
 
 /** Where one block is decoded to. `scales` and `minima` are reused from block to block. */
@@ -21,7 +22,7 @@ export interface BlockDecoder {
   readonly group: 16 | 32;
   /** Bits that hold every code: 4 or 8. */
   readonly bits: 4 | 8;
-  /** The code whose value is 0, or null where each group has a minimum. */
+  /** The code whose value is 0 (it may lie between two), or null where each group has a minimum. */
   readonly zero: number | null;
   /** Reads the block that starts at byte `at`. */
   decode(raw: Uint8Array, at: number, block: DecodedBlock): void;
@@ -338,4 +339,5 @@ export const blockDecoders: ReadonlyMap<GgufTypeName, BlockDecoder> = new Map<Gg
   ['TQ2_0', tq2_0],
   ['MXFP4', mxfp4],
   ['NVFP4', nvfp4],
+  ...iqBlockDecoders,
 ]);

@@ -9,7 +9,8 @@ import { SafetensorsFile } from './safetensors.ts';
 const goldens = new URL('../../fixtures/goldens/quant.safetensors', import.meta.url).pathname;
 const supported = [
   ...['F16', 'BF16', 'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K'],
-  ...['IQ4_NL', 'IQ4_XS', 'TQ1_0', 'TQ2_0', 'MXFP4', 'NVFP4'],
+  ...['IQ1_S', 'IQ1_M', 'IQ2_XXS', 'IQ2_XS', 'IQ2_S', 'IQ3_XXS', 'IQ3_S', 'IQ4_NL', 'IQ4_XS'],
+  ...['TQ1_0', 'TQ2_0', 'MXFP4', 'NVFP4'],
 ] as GgufTypeName[];
 const packable = supported.filter((name) => name !== 'F16' && name !== 'BF16');
 const typeOf = (name: string) => [...ggufTypes.values()].find((type) => type.name === name)!;
@@ -44,7 +45,7 @@ describe('dequantize', () => {
   });
 
   test('a type without a decoder is refused by name', () => {
-    expect(() => dequantize('IQ2_XXS', new Uint8Array(66), 'a.gguf: tensor "x"')).toThrow(/a\.gguf.*IQ2_XXS/);
+    expect(() => dequantize('Q8_K', new Uint8Array(292), 'a.gguf: tensor "x"')).toThrow(/a\.gguf.*Q8_K/);
   });
 });
 

@@ -45,8 +45,8 @@ function packHalves(pairs: Float32Array): Uint32Array<ArrayBuffer> | null {
  * Puts quantized GGUF blocks into the affine blocks of the GPU without a second rounding: `scale · q + minimum` in f32
  * gives the values of the dequantizer, with or without a fused multiply-add, because every product is exact in f32.
  * One difference: a value that the dequantizer gives as −0 is +0.
- * Rows are whole numbers of blocks in GGUF, so no row is padded. 4-bit results: Q4_0, Q4_1, Q4_K, Q2_K, Q3_K, TQ1_0, TQ2_0;
- * the others take 8 bits. Scales stay f16 where all of them and the minima are exact as normal f16 numbers.
+ * Rows are whole numbers of blocks in GGUF, so no row is padded. 4-bit results: Q4_0, Q4_1, Q4_K, Q2_K, Q3_K, TQ1_0, TQ2_0,
+ * IQ1_S, IQ1_M, IQ3_S; the others take 8 bits (codebooks of uneven steps too: exact, in half of what f16 would take). Scales stay f16 where all of them and the minima are exact as normal f16 numbers.
  * @param label names file and tensor in errors
  * @throws AlloyError `unsupported` for types without a decoder
  */
