@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Gpu } from '../gpu/gpu.ts';
 import { testGpu, testValues } from '../gpu/testing.ts';
+import type { Recomputation } from '../graph/recompute.ts';
 import { TrainableAdapters } from '../models/adapters.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
 import type { DecoderWeights } from '../models/decoder.ts';
@@ -227,4 +228,34 @@ test('replayed steps are equal to the bit, and a restored snapshot goes on with 
   parameters.restore(snapshot);
   expect(await run()).toEqual(first);
   dispose();
+});
+
+test.each([
+  ['all weights', LLAMA],
+  ['all weights with windows, caps and four norms', GEMMA],
+  ['adapters', LLAMA],
+] as const)('%s: recomputation changes no bit and keeps less', async (kind, raw) => {
+  const gpu = await testGpu();
+  const deep = { ...raw, num_hidden_layers: 4, layer_types: undefined };
+  const make = (recompute: Recomputation) =>
+    kind === 'adapters' ? loraTrainer(gpu, deep, 'q8', { recompute }) : fullTrainer(gpu, deep, { recompute });
+  const measure = async (recompute: Recomputation) => {
+    const { trainer, parameters, config, dispose } = await make(recompute);
+    const micro = randomMicro(config.vocabSize, 81);
+    await trainer.step([micro], 1e-2, 1);
+    await trainer.accumulate([micro, randomMicro(config.vocabSize, 82)]);
+    const gradients = await Promise.all(parameters.names.map((name) => parameters.read(name, 'g')));
+    const rows = await trainer.rowLosses();
+    dispose();
+    return {
+      bits: [...gradients, rows].map(({ buffer }) => new Uint32Array(buffer)),
+      bytes: trainer.slotBytes,
+    };
+  };
+  const [off, light, full] = [await measure('off'), await measure('light'), await measure('full')];
+  expect(off.bits.some((part) => part.some((bits) => bits !== 0))).toBe(true);
+  expect(light.bits).toEqual(off.bits);
+  expect(full.bits).toEqual(off.bits);
+  expect(light.bytes).toBeLessThan(0.9 * off.bytes);
+  expect(full.bytes).toBeLessThan(0.6 * off.bytes);
 });

@@ -8,6 +8,7 @@ import { Readback } from '../gpu/readback.ts';
 import { Graph, tensorIn } from '../graph/graph.ts';
 import { headLoss, type LossBuffers } from '../graph/ops/headLoss.ts';
 import { type Planned, plan, SlotPool } from '../graph/plan.ts';
+import type { Recomputation } from '../graph/recompute.ts';
 import { isTrainable, type Tensor } from '../graph/tensor.ts';
 import { adamw, adamwHyper } from '../kernels/adamw.ts';
 import { fill } from '../kernels/elementwise.ts';
@@ -38,6 +39,8 @@ export interface TrainerOptions {
   readonly weightDecay: number;
   /** Largest global norm of the gradient; 0 = no clipping. */
   readonly clip: number;
+  /** What is worked out again instead of kept; the numbers are the same. Off unless told. */
+  readonly recompute?: Recomputation;
 }
 
 /** Rows are `[B·T]`, padded on the right; `labels[r]` is what row r should predict, −100 for nothing. */
@@ -235,7 +238,7 @@ export class Trainer {
   }
 
   #plan(label: string, trace: (graph: Graph) => void): Planned {
-    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu');
+    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu', this.#options.recompute);
     trace(graph);
     return plan(this.#gpu, graph.dispatches, { label, pool: this.#pool });
   }

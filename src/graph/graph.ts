@@ -3,6 +3,7 @@ import type { Dispatch } from '../gpu/kernel.ts';
 import { axpy, copy } from '../kernels/elementwise.ts';
 import type { Tuning } from '../kernels/matmul.ts';
 import { AlloyError } from '../util/errors.ts';
+import { type Cheap, dropUnread, type Recomputation, repeatCheap } from './recompute.ts';
 import type { Tensor } from './tensor.ts';
 
 interface TapeEntry {
@@ -17,10 +18,14 @@ interface TapeEntry {
 export class Graph {
   readonly tuning: Tuning;
   readonly dispatches: Dispatch<Tensor>[] = [];
+  readonly #recomputation: Recomputation;
   #tape: TapeEntry[] = [];
+  #cheap: Cheap[] = [];
 
-  constructor(tuning: Tuning) {
+  /** @param recomputation what the reverse walk works out again instead of keeping it; the numbers are the same */
+  constructor(tuning: Tuning, recomputation: Recomputation = 'off') {
     this.tuning = tuning;
+    this.#recomputation = recomputation;
   }
 
   /** A value that lives in a slot; 4 bytes an element. */
@@ -34,6 +39,39 @@ export class Graph {
     else this.dispatches.push(dispatches as Dispatch<Tensor>);
   }
 
+  /** Emits what makes `value`, cheaply, from values that its backward rule keeps anyway: see `Recomputation`. */
+  emitCheap(value: Tensor, dispatches: Dispatch<Tensor> | readonly Dispatch<Tensor>[]): void {
+    const first = this.dispatches.length;
+    this.emit(dispatches);
+    if (this.#recomputation === 'light') this.#cheap.push({ value, first, end: this.dispatches.length });
+  }
+
+  /**
+   * A stretch of the graph, a layer as a rule, that may be worked out again in the reverse walk: then only what
+   * `emit` reads from outside is kept until there.
+   * @param emit lays the stretch down, with new tensors each time, and gives the only value that is used outside
+   */
+  segment(emit: () => Tensor): Tensor {
+    if (this.#recomputation !== 'full') return emit();
+    const outer = this.#tape;
+    this.#tape = [];
+    const output = emit();
+    const rules = this.#tape.length;
+    this.#tape = outer;
+    if (rules === 0) return output;
+    this.onBackward([output], (gradients) => {
+      const gradient = gradients.take(output);
+      const first = this.dispatches.length;
+      this.#tape = [];
+      const again = emit();
+      const end = this.dispatches.length;
+      gradients.give(again, gradient);
+      this.#walk(gradients);
+      dropUnread(this.dispatches, first, end);
+    });
+    return output;
+  }
+
   /** Leaves a backward rule for `outputs`; it runs if any of them has got a gradient. */
   onBackward(outputs: readonly Tensor[], run: (gradients: Gradients) => void): void {
     if (outputs.some((output) => output.needsGradient)) this.#tape.push({ outputs, run });
@@ -41,16 +79,23 @@ export class Graph {
 
   /** Emits the dispatches of the reverse walk. The loss operation has seeded the gradients it knows. */
   backward(): void {
-    const gradients = new Gradients(this);
-    for (const { outputs, run } of this.#tape.reverse()) {
-      if (outputs.length === 0 || outputs.some((output) => gradients.has(output))) run(gradients);
-    }
-    this.#tape = [];
+    const first = this.dispatches.length;
+    this.#walk(new Gradients(this));
+    repeatCheap(this.dispatches, this.#cheap, first);
+    this.#cheap = [];
   }
 
   /** Leaves a rule that always runs, for the loss at the end of the graph. */
   onBackwardStart(run: (gradients: Gradients) => void): void {
     this.#tape.push({ outputs: [], run });
+  }
+
+  #walk(gradients: Gradients): void {
+    const tape = this.#tape;
+    this.#tape = [];
+    for (const { outputs, run } of tape.reverse()) {
+      if (outputs.length === 0 || outputs.some((output) => gradients.has(output))) run(gradients);
+    }
   }
 }
 
@@ -126,6 +171,11 @@ export class Gradients {
     const fresh = this.#graph.tensor(`d.${value.name}`, value.shape);
     this.#set(value, fresh);
     return fresh;
+  }
+
+  /** Makes `gradient`, which its first owner has taken, that of a value. */
+  give(value: Tensor, gradient: Tensor): void {
+    this.#set(value, gradient);
   }
 
   /** Hands `gradient` on unchanged, shared where possible. Call it after the operation's own contributions. */

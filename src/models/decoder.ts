@@ -61,8 +61,11 @@ export function decoderHidden(
   });
   config.layers.forEach((kind, index) => {
     const layer = required(weights.layers[index], `layer ${index}`);
-    const attended = attentionBlock(graph, config, kind, layer, hidden, input, index);
-    hidden = mlpBlock(graph, config, layer, attended);
+    const rows = hidden;
+    hidden = graph.segment(() => {
+      const attended = attentionBlock(graph, config, kind, layer, rows, input, index);
+      return mlpBlock(graph, config, layer, attended);
+    });
   });
   return norm(graph, config, hidden, weights.finalNorm);
 }

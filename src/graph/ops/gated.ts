@@ -7,7 +7,7 @@ export function gated(graph: Graph, gate: Tensor, up: Tensor, activation: Activa
   const count = gate.bytes / 4;
   const needsGradient = gate.needsGradient || up.needsGradient;
   const h = graph.tensor('gated', gate.shape, needsGradient);
-  graph.emit(gatedForward({ g: gate, u: up, h }, count, activation));
+  graph.emitCheap(h, gatedForward({ g: gate, u: up, h }, count, activation));
   graph.onBackward([h], (gradients) => {
     const dh = gradients.take(h);
     const dg = gradients.seed(gate);

@@ -24,7 +24,8 @@ export function rmsNorm(
   const y = graph.tensor('normed', x.shape, needsGradient);
   const rstd = graph.tensor('rstd', [shape.rows]);
   const inputs = { x, w: weight, y, rstd };
-  graph.emit(rmsNormForward(residual ? { ...inputs, residual } : inputs, shape, graph.tuning));
+  if (residual) graph.emit(rmsNormForward({ ...inputs, residual }, shape, graph.tuning));
+  else graph.emitCheap(y, rmsNormForward(inputs, shape, graph.tuning));
   graph.onBackward([y], (gradients) => {
     const dy = gradients.take(y);
     if (weight.gradient) {
