@@ -148,7 +148,7 @@ async function openFile(name: string, path: string, shown: string): Promise<Open
         : `${shown} is no GGUF file; give a .gguf file or a Hugging Face folder.`,
     );
   }
-  return openGguf(name, source);
+  return openGguf(name, source, fileOpener(dirname(path), dirname(shown)));
 }
 
 function fileOpener(folder: string, shown: string): (name: string) => Promise<FileSource | null> {

@@ -87,7 +87,6 @@ describe('bad files', () => {
       /"k" claims/,
     ],
     ['an alignment of 3', ggufBytes({ 'general.alignment': { u32: 3 } }, {}), /general\.alignment/],
-    ['a part of a split', ggufBytes({ 'split.count': { u32: 4 } }, {}), /split\.count/],
     ['a large dimension', patchAfter(good, 'token_embd.weight', 4, huge), /"token_embd\.weight"/],
     ['an unknown type', patchAfter(good, 'token_embd.weight', 20, 99n), /type number 99/],
     ['a distant tensor', patchAfter(good, 'token_embd.weight', 24, 1n << 40n), /"token_embd\.weight".*ends/],
@@ -122,6 +121,54 @@ describe('bad files', () => {
       }),
       { numRuns: 1500, seed: 5 },
     );
+  });
+});
+
+test.each([1, 8, 64, 4096])('alignment %i', async (alignment) => {
+  const file = await open(
+    ggufBytes({ 'general.alignment': { u32: alignment } }, { a: vector([1, 2, 3]), b: vector([4]) }),
+  );
+  expect([...(await file.readFloat32('a')), ...(await file.readFloat32('b'))]).toEqual([1, 2, 3, 4]);
+});
+
+describe('split files', () => {
+  const part = (no: number, tensors: Record<string, TestTensor>, extra: Record<string, TestValue> = {}) =>
+    ggufBytes({ 'split.no': { u32: no }, 'split.count': { u32: 3 }, ...extra }, tensors);
+  const name = (no: number) => `m-0000${no + 1}-of-00003.gguf`;
+  const openSplit = (start: number, parts: readonly (Uint8Array | null)[]) =>
+    GgufFile.open(memoryFile(parts[start]!, `some/folder/${name(start)}`), async (wanted) => {
+      const no = [0, 1, 2].find((index) => name(index) === wanted);
+      const bytes = no === undefined ? null : parts[no];
+      return bytes ? memoryFile(bytes, wanted) : null;
+    });
+  const first = part(0, {}, { 'split.tensors.count': { i32: 2 }, text: { string: 'x' } });
+  const whole = [first, part(1, { a: vector([1, 2]) }), part(2, { b: vector([3]) })];
+
+  test.each([0, 1, 2])('opens from part %i', async (start) => {
+    const file = await openSplit(start, whole);
+    expect(file.metadata.get('text')).toBe('x');
+    expect(file.parts.map((source) => source.name.split('/').at(-1))).toEqual([name(0), name(1), name(2)]);
+    expect([...(await file.readFloat32('a')), ...(await file.readFloat32('b'))]).toEqual([1, 2, 3]);
+  });
+
+  test.each<[string, readonly (Uint8Array | null)[], RegExp]>([
+    ['a missing part', [first, null, part(2, {})], /m-00002-of-00003\.gguf is not beside it/],
+    ['parts in the wrong place', [first, part(2, {}), part(1, {})], /00002-of-00003\.gguf: .*part 2 of 3/],
+    ['a part of another split', [first, ggufBytes({}, {}), part(2, {})], /part 2 of 3/],
+    [
+      'a tensor in two parts',
+      [first, part(1, { a: vector([1]) }), part(2, { a: vector([1]) })],
+      /00003-of-00003\.gguf: tensor "a" is in another part/,
+    ],
+    ['a lost tensor', [first, part(1, { a: vector([1]) }), part(2, {})], /1 tensors, not 2/],
+    ['a damaged part', [first, part(1, {}).subarray(0, 60), part(2, {})], /00002-of-00003/],
+  ])('%s', async (_, parts, message) => {
+    await expect(openSplit(0, parts)).rejects.toThrow(message);
+  });
+
+  test('a part with another name, or alone', async () => {
+    await expect(open(first)).rejects.toThrow(/m\.gguf: it is one of 3 parts .* does not end in/);
+    await expect(GgufFile.open(memoryFile(first, name(0)))).rejects.toThrow(/00002-of-00003\.gguf is not/);
   });
 });
 

@@ -1,4 +1,4 @@
-import { AlloyError } from '../util/errors.ts';
+import { AlloyError, required } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
 import { dequantize } from './ggufDequantize.ts';
 import { badGguf, GgufCursor, type GgufValue } from './ggufReader.ts';
@@ -10,7 +10,9 @@ export interface GgufTensor {
   readonly type: GgufType;
   /** Outermost dimension first, as PyTorch has it: a matrix is [out, in]. (The file lists them the other way round.) */
   readonly shape: readonly number[];
-  /** First byte in the file. */
+  /** The file that it is in: one of several where the model is split. */
+  readonly source: FileSource;
+  /** First byte in that file. */
   readonly offset: number;
   readonly bytes: number;
 }
@@ -18,6 +20,8 @@ export interface GgufTensor {
 const magic = 0x46554747;
 const maxDimensions = 4;
 const defaultAlignment = 32;
+/** Their names have five digits. */
+const maxParts = 99_999;
 
 async function readMetadata(cursor: GgufCursor, count: number): Promise<Map<string, GgufValue>> {
   const metadata = new Map<string, GgufValue>();
@@ -85,7 +89,7 @@ function placeTensors(
         `${label} with shape [${shape.join(', ')}] ends at byte ${offset + bytes} but the file has ${source.bytes}`,
       );
     }
-    tensors.set(name, { name, type, shape, offset, bytes });
+    tensors.set(name, { name, type, shape, source, offset, bytes });
   }
   let end = dataStart;
   for (const tensor of [...tensors.values()].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes)) {
@@ -109,49 +113,107 @@ async function readVersion(cursor: GgufCursor, file: string): Promise<number> {
   );
 }
 
+interface Header {
+  readonly metadata: Map<string, GgufValue>;
+  readonly tensors: Map<string, GgufTensor>;
+}
+
+async function readHeader(source: FileSource): Promise<Header> {
+  const cursor = new GgufCursor(source);
+  await readVersion(cursor, source.name);
+  const tensorCount = await cursor.u64('the number of tensors');
+  const metadataCount = await cursor.u64('the number of metadata entries');
+  if (tensorCount * 24 + metadataCount * 13 > cursor.left) {
+    throw cursor.fail(
+      `it claims ${tensorCount} tensors and ${metadataCount} metadata entries, more than its ${source.bytes} bytes can hold`,
+    );
+  }
+  const metadata = await readMetadata(cursor, metadataCount);
+  const alignment = metadata.get('general.alignment') ?? defaultAlignment;
+  if (typeof alignment !== 'number' || ![...Array(21).keys()].some((power) => alignment === 2 ** power))
+    throw cursor.fail(`general.alignment is ${String(alignment)}, not a power of two`);
+  const infos: TensorInfo[] = [];
+  for (let i = 0; i < tensorCount; i++) infos.push(await readTensorInfo(cursor, source.name, i));
+  const dataStart = Math.ceil(cursor.position / alignment) * alignment;
+  return { metadata, tensors: placeTensors(source, infos, dataStart, alignment) };
+}
+
+/** Opens a file beside another one by its name, or gives null where there is none. */
+export type OpenBeside = (name: string) => Promise<FileSource | null>;
+
+/** Reads the other parts of a split model. `header` is that of the part `source`; the first part has the metadata. */
+async function readParts(
+  source: FileSource,
+  header: Header,
+  count: number,
+  openBeside: OpenBeside | undefined,
+): Promise<Header & { readonly parts: FileSource[] }> {
+  const whole: Header = { metadata: new Map(), tensors: new Map() };
+  const parts: FileSource[] = [];
+  for (const [index, name] of splitNames(source.name, count).entries()) {
+    const own = index === header.metadata.get('split.no');
+    const part = own ? source : await openBeside?.(name);
+    if (!part) {
+      throw new AlloyError(
+        'missing-file',
+        `${source.name}: it is one of ${count} parts and ${name} is not beside it; put all parts in one folder, or join them with llama-gguf-split --merge.`,
+      );
+    }
+    const { metadata, tensors } = own ? header : await readHeader(part);
+    if (metadata.get('split.no') !== index || metadata.get('split.count') !== count)
+      throw badGguf(part.name, `its metadata do not say that it is part ${index + 1} of ${count}`);
+    for (const [key, value] of metadata) if (index === 0) whole.metadata.set(key, value);
+    for (const [tensor, place] of tensors) {
+      if (whole.tensors.has(tensor))
+        throw badGguf(part.name, `tensor ${JSON.stringify(tensor)} is in another part, too`);
+      whole.tensors.set(tensor, place);
+    }
+    parts.push(part);
+  }
+  const wanted = whole.metadata.get('split.tensors.count');
+  if (typeof wanted === 'number' && wanted !== whole.tensors.size)
+    throw badGguf(source.name, `its parts hold ${whole.tensors.size} tensors, not ${wanted}`);
+  return { ...whole, parts };
+}
+
+/** The names of all parts, as llama-gguf-split gives them. */
+function splitNames(name: string, count: number): string[] {
+  const stem = /([^\\/]*)-\d{5}-of-\d{5}\.gguf$/iu.exec(name)?.[1];
+  const digits = (value: number) => String(value).padStart(5, '0');
+  if (stem !== undefined && count <= maxParts)
+    return Array.from({ length: count }, (_, i) => `${stem}-${digits(i + 1)}-of-${digits(count)}.gguf`);
+  throw new AlloyError(
+    'bad-file',
+    `${name}: it is one of ${count} parts (split.count) but its name does not end in -00001-of-${digits(count)}.gguf; give the parts their names back.`,
+  );
+}
+
 /** A GGUF file, version 2 or 3, little-endian. The header is kept; tensors are read when asked for. Format: ggml's docs/gguf.md. */
 export class GgufFile {
+  /** The file, or the first of several. */
   readonly source: FileSource;
+  readonly parts: readonly FileSource[];
   readonly metadata: ReadonlyMap<string, GgufValue>;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
 
-  private constructor(
-    source: FileSource,
-    metadata: Map<string, GgufValue>,
-    tensors: Map<string, GgufTensor>,
-  ) {
-    this.source = source;
+  private constructor(parts: readonly FileSource[], { metadata, tensors }: Header) {
+    this.source = required(parts[0], 'first part');
+    this.parts = parts;
     this.metadata = metadata;
     this.tensors = tensors;
   }
 
-  /** Reads and checks the header. @throws AlloyError `bad-file`, or `unsupported` (version, type, split files) */
-  static async open(source: FileSource): Promise<GgufFile> {
-    const file = source.name;
-    const cursor = new GgufCursor(source);
-    await readVersion(cursor, file);
-    const tensorCount = await cursor.u64('the number of tensors');
-    const metadataCount = await cursor.u64('the number of metadata entries');
-    if (tensorCount * 24 + metadataCount * 13 > cursor.left) {
-      throw cursor.fail(
-        `it claims ${tensorCount} tensors and ${metadataCount} metadata entries, more than its ${source.bytes} bytes can hold`,
-      );
-    }
-    const metadata = await readMetadata(cursor, metadataCount);
-    const alignment = metadata.get('general.alignment') ?? defaultAlignment;
-    if (typeof alignment !== 'number' || ![...Array(21).keys()].some((power) => alignment === 2 ** power))
-      throw cursor.fail(`general.alignment is ${String(alignment)}, not a power of two`);
-    const splits = metadata.get('split.count');
-    if (typeof splits === 'number' && splits > 1) {
-      throw new AlloyError(
-        'unsupported',
-        `${file}: it is one of ${splits} parts (split.count); join them with llama-gguf-split --merge first.`,
-      );
-    }
-    const infos: TensorInfo[] = [];
-    for (let i = 0; i < tensorCount; i++) infos.push(await readTensorInfo(cursor, file, i));
-    const dataStart = Math.ceil(cursor.position / alignment) * alignment;
-    return new GgufFile(source, metadata, placeTensors(source, infos, dataStart, alignment));
+  /**
+   * Reads and checks the header.
+   * @param openBeside finds the other parts of a split model
+   * @throws AlloyError `bad-file`, `unsupported` (version, type) or `missing-file` (a part)
+   */
+  static async open(source: FileSource, openBeside?: OpenBeside): Promise<GgufFile> {
+    const header = await readHeader(source);
+    const count = header.metadata.get('split.count');
+    if (typeof count !== 'number' || count <= 1) return new GgufFile([source], header);
+    const { parts, ...whole } = await readParts(source, header, count, openBeside);
+    return new GgufFile(parts, whole);
   }
 
   /** @throws AlloyError `bad-file` when there is no such tensor */
@@ -168,13 +230,13 @@ export class GgufFile {
 
   /** The blocks of a tensor as they lie in the file. */
   async readRaw(name: string): Promise<Uint8Array<ArrayBuffer>> {
-    const { offset, bytes } = this.tensor(name);
-    return await this.source.read(offset, bytes);
+    const { source, offset, bytes } = this.tensor(name);
+    return await source.read(offset, bytes);
   }
 
   /** The tensor dequantized to f32, row after row. @throws AlloyError `unsupported` for types without a dequantizer */
   async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {
-    const { type } = this.tensor(name);
-    return dequantize(type.name, await this.readRaw(name), `${this.source.name}: tensor "${name}"`);
+    const { type, source } = this.tensor(name);
+    return dequantize(type.name, await this.readRaw(name), `${source.name}: tensor "${name}"`);
   }
 }

@@ -1,6 +1,6 @@
 import { AlloyError } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
-import { GgufFile, type GgufTensor } from './gguf.ts';
+import { GgufFile, type GgufTensor, type OpenBeside } from './gguf.ts';
 import { ggufArchitecture, ggufConfig } from './ggufConfig.ts';
 import { dequantize, isPlainType } from './ggufDequantize.ts';
 import { type PackedMatrix, repack, unpairRows } from './repack.ts';
@@ -71,9 +71,12 @@ export class GgufModel {
     this.tensors = tensors;
   }
 
-  /** @throws AlloyError `bad-file`; `unsupported` for an architecture or a tensor that Alloy does not know */
-  static async open(source: FileSource): Promise<GgufModel> {
-    const gguf = await GgufFile.open(source);
+  /**
+   * @param openBeside finds the other parts of a split model
+   * @throws AlloyError `bad-file`; `unsupported` for an architecture or a tensor that Alloy does not know
+   */
+  static async open(source: FileSource, openBeside?: OpenBeside): Promise<GgufModel> {
+    const gguf = await GgufFile.open(source, openBeside);
     const architecture = ggufArchitecture(gguf);
     const config = await ggufConfig(gguf);
     const tensors = new Map<string, GgufModelTensor>();

@@ -128,13 +128,16 @@ export interface TestTensor {
   readonly raw: Uint8Array;
 }
 
-/** A GGUF file, version 3, alignment 32. */
+/** A GGUF file; its alignment is `general.alignment` where that is among the metadata, else 32. */
 export function ggufBytes(
   metadata: Readonly<Record<string, TestValue>>,
   tensors: Readonly<Record<string, TestTensor>>,
   version = 3,
 ): Uint8Array<ArrayBuffer> {
   const writer = new ByteWriter();
+  const given = metadata['general.alignment'];
+  const alignment = given !== undefined && 'u32' in given ? given.u32 : 32;
+  const align = (bytes: number) => Math.ceil(bytes / alignment) * alignment;
   writer.bytes.push(...new TextEncoder().encode('GGUF'));
   writer.u32(version);
   writer.u64(Object.keys(tensors).length);
@@ -153,15 +156,15 @@ export function ggufBytes(
     for (const size of shape.toReversed()) writer.u64(size);
     writer.u32(typeIds.get(type) ?? -1);
     writer.u64(offset);
-    offset += Math.ceil(raw.length / 32) * 32;
+    offset += align(raw.length);
   }
-  const start = Math.ceil(writer.bytes.length / 32) * 32;
+  const start = align(writer.bytes.length);
   const file = new Uint8Array(start + offset);
   file.set(writer.bytes);
   let at = start;
   for (const { raw } of Object.values(tensors)) {
     file.set(raw, at);
-    at += Math.ceil(raw.length / 32) * 32;
+    at += align(raw.length);
   }
   return file;
 }

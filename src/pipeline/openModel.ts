@@ -39,9 +39,13 @@ const COMPANIONS = [
   'merges.txt',
 ];
 
-/** @throws AlloyError `bad-file` or `unsupported` with the file and the field */
-export async function openGguf(name: string, file: FileSource): Promise<OpenModel> {
-  const model = await GgufModel.open(file);
+/**
+ * @param openBeside finds the other parts of a model that is split into several files
+ * @throws AlloyError `bad-file` or `unsupported` with the file and the field
+ */
+export async function openGguf(name: string, file: FileSource, openBeside?: OpenFile): Promise<OpenModel> {
+  const model = await GgufModel.open(file, openBeside);
+  const { parts } = model.gguf;
   const config = parseConfig(model.config, file.name);
   const tokenizer = Tokenizer.fromGguf(model.gguf.metadata, file.name);
   const tensors = ggufTensors(model);
@@ -49,7 +53,8 @@ export async function openGguf(name: string, file: FileSource): Promise<OpenMode
   checkVocabulary(tokenizer, config);
   return {
     name,
-    identity: await hashOfFile(file),
+    identity:
+      parts.length > 1 ? await hashOf(await Promise.all(parts.map(hashOfFile))) : await hashOfFile(file),
     config,
     text: new ModelText(tokenizer),
     tensors,
