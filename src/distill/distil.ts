@@ -7,6 +7,7 @@ import type { DecoderConfig } from '../models/config.ts';
 import type { DecoderWeights, MatrixName } from '../models/decoder.ts';
 import { bucketLength } from '../models/scorer.ts';
 import { AlloyError, required } from '../util/errors.ts';
+import { findNumberFault, type NumberFault } from './faultSearch.ts';
 import { type ConversationTargets, type TargetLoss, writeTargets } from './fusedTargets.ts';
 import { rowWeights } from './objective.ts';
 import { BatchOrder, learningRate, microBatches, stepCount } from './schedule.ts';
@@ -123,16 +124,13 @@ async function trainSteps(
   const report = async (done: number) => {
     if (done === reported) return;
     const losses = await trainer.readLosses();
+    const bad = losses.findIndex(({ gradientScale }) => gradientScale === 0);
+    const good = bad < 0 ? losses : losses.slice(0, bad);
     hooks.onLosses(
-      done,
-      losses.map((loss, i) => ({ ...loss, learningRate: rate(reported + i) })),
+      reported + good.length,
+      good.map((loss, i) => ({ ...loss, learningRate: rate(reported + i) })),
     );
-    if (losses.some(({ gradientScale }) => gradientScale === 0)) {
-      throw new AlloyError(
-        'bad-data',
-        `The gradient was not finite near step ${done}; lower train.learningRate or set train.clip.`,
-      );
-    }
+    if (bad >= 0) await stopAtFault(adapters, trainer, packer, reported + bad, hooks);
     reported = done;
     reportedAt = performance.now();
   };
@@ -145,8 +143,45 @@ async function trainSteps(
       await report(done);
     }
     if (done % hooks.checkpointEvery === 0 && done < steps) {
+      await report(done);
       await hooks.saveCheckpoint({ step: done, parameters: await adapters.parameters.snapshot() });
     }
+  }
+}
+
+/**
+ * Ends a run whose numbers after `step` finished steps were not finite: keeps what it had learnt until then and says
+ * where they first appeared.
+ * @throws AlloyError `not-finite`
+ */
+async function stopAtFault(
+  adapters: TrainableAdapters,
+  trainer: Trainer,
+  packer: LessonPacker,
+  step: number,
+  hooks: DistilHooks,
+): Promise<never> {
+  await hooks.saveCheckpoint({ step, parameters: await adapters.parameters.snapshot() });
+  const fault = await findNumberFault(trainer, adapters.parameters, packer.step(step));
+  const place = fault ? describeFault(fault, packer.conversations(step)) : 'a number was not finite';
+  throw new AlloyError(
+    'not-finite',
+    `Step ${step + 1}: ${place}; the update was not applied and what was learnt in ${step} steps is kept. Lower train.learningRate, or leave that conversation out.`,
+  );
+}
+
+function describeFault(fault: NumberFault, conversations: readonly (readonly string[])[]): string {
+  const id = JSON.stringify(conversations[fault.micro]?.[fault.sequence] ?? '');
+  const value = Number.isNaN(fault.value) ? 'not a number' : String(fault.value);
+  switch (fault.kind) {
+    case 'loss':
+      return `the ${fault.term} loss of conversation ${id} is ${value} at its token ${(fault.position ?? 0) + 1}`;
+    case 'gradient':
+      return `the losses are finite, but the gradient of ${fault.parameter} is ${value} with conversation ${id}`;
+    case 'norm':
+      return `the gradients are finite, but too large to be summed up; the largest element, ${value}, is in ${fault.parameter}`;
+    default:
+      return fault.kind satisfies never;
   }
 }
 
@@ -175,9 +210,15 @@ class LessonPacker {
     });
   }
 
+  /** Ids of a step's conversations, by micro-batch. */
+  conversations(step: number): string[][] {
+    return this.#groups(step).map((group) =>
+      Array.from(group, (index) => required(this.#lessons[index], `lesson ${index}`).pivot.id),
+    );
+  }
+
   step(step: number): MicroBatch[] {
-    const groups = microBatches(this.#order.at(step), this.#tokenCounts, this.microBatch);
-    const laid = groups.map((group) => this.#lay(group));
+    const laid = this.#groups(step).map((group) => this.#lay(group));
     const supervised = laid.flatMap(({ labels }) => Array.from(labels, (label) => (label >= 0 ? 1 : 0)));
     const teacher = laid.flatMap(({ labels, teacher: rows }) =>
       rows ? [...rows.counts] : Array.from(labels, () => 0),
@@ -189,6 +230,10 @@ class LessonPacker {
       at += part.length;
       return { ...micro, weights: part };
     });
+  }
+
+  #groups(step: number): readonly Uint32Array[] {
+    return microBatches(this.#order.at(step), this.#tokenCounts, this.microBatch);
   }
 
   #lay(group: Uint32Array): Omit<MicroBatch, 'weights'> {

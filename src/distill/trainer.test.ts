@@ -8,6 +8,7 @@ import type { DecoderWeights } from '../models/decoder.ts';
 import type { Parameters } from '../models/parameters.ts';
 import type { Precision, TensorSource } from '../models/tensorSource.ts';
 import { decoderTensors, loadDecoder } from '../models/weights.ts';
+import { findNumberFault } from './faultSearch.ts';
 import { type MicroBatch, Trainer, type TrainerOptions } from './trainer.ts';
 
 const LLAMA = {
@@ -258,4 +259,54 @@ test.each([
   expect(full.bits).toEqual(off.bits);
   expect(light.bytes).toBeLessThan(0.9 * off.bytes);
   expect(full.bytes).toBeLessThan(0.6 * off.bytes);
+});
+
+test('a step that is not finite changes nothing, nor does any after it, and its first bad number is found', async () => {
+  const gpu = await testGpu();
+  const teacher = { mode: 'sparse', kept: 2 } as const;
+  const { trainer, parameters, config, dispose } = await fullTrainer(gpu, LLAMA, { teacher });
+  const good = randomMicro(config.vocabSize, 91, 2);
+  const spoilt = (change: (micro: MicroBatch) => void): MicroBatch => {
+    const copy = structuredClone(good);
+    change(copy);
+    return copy;
+  };
+  const nanTeacher = spoilt(({ teacher: rows }) => {
+    const row = rows!.counts.findLastIndex((count) => count > 0);
+    rows!.probs[2 * row] = Number.NaN;
+  });
+  await trainer.step([good], 1e-2, 1);
+  const before = await parameters.snapshot();
+  await trainer.step([good, nanTeacher], 1e-2, 2);
+  await trainer.step([good], 1e-2, 3);
+  expect(await parameters.snapshot()).toEqual(before);
+  expect((await trainer.readLosses()).map(({ gradientScale }) => gradientScale > 0)).toEqual([
+    true,
+    false,
+    false,
+  ]);
+  expect(await findNumberFault(trainer, parameters, [good])).toMatchObject({ kind: 'norm' });
+  expect(await findNumberFault(trainer, parameters, [good, nanTeacher])).toMatchObject({
+    kind: 'loss',
+    micro: 1,
+    sequence: 1,
+    position: 7,
+    term: 'distillation',
+    value: Number.NaN,
+  });
+  const weighted = (weight: number) =>
+    spoilt(({ weights }) => {
+      weights[2 * (LENGTH + 1)] = weight;
+    });
+  expect(await findNumberFault(trainer, parameters, [weighted(1e25)])).toMatchObject({
+    kind: 'norm',
+    micro: 0,
+  });
+  expect(await findNumberFault(trainer, parameters, [good, weighted(8e37)])).toMatchObject({
+    kind: 'gradient',
+    micro: 1,
+    sequence: 1,
+    parameter: expect.stringContaining('layers.1.mlp.down_proj'),
+  });
+  dispose();
 });

@@ -15,7 +15,7 @@ import { fill } from '../kernels/elementwise.ts';
 import { tokenSegments, tokenSegmentWords } from '../kernels/embedding.ts';
 import { clipScale, gradientNormBytes } from '../kernels/gradientNorm.ts';
 import type { TeacherMode } from '../kernels/headLoss.ts';
-import { advance, RING_ENTRY, recordLoss, recordNorm } from '../kernels/lossRing.ts';
+import { advance, guardStep, RING_ENTRY, recordLoss, recordNorm } from '../kernels/lossRing.ts';
 import type { DecoderConfig } from '../models/config.ts';
 import { type DecoderWeights, decoderHidden } from '../models/decoder.ts';
 import type { Parameters } from '../models/parameters.ts';
@@ -65,7 +65,10 @@ export interface StepLoss {
   /** Weighted sums of both terms over the step's rows, nats. */
   readonly supervised: number;
   readonly distillation: number;
-  /** Global norm of the gradient before clipping, and the factor it was scaled by (0: not finite, step skipped). */
+  /**
+   * Global norm of the gradient before clipping, and the factor it was scaled by. 0: losses or gradient of this step or
+   * of one before it were not finite, and the parameters are those of the last good step.
+   */
   readonly gradientNorm: number;
   readonly gradientScale: number;
 }
@@ -73,6 +76,8 @@ export interface StepLoss {
 /** Steps whose losses the ring holds before they must be read. */
 export const RING_LENGTH = 64;
 const RING = { slot: 0, length: RING_LENGTH };
+/** The word of the state that remembers a step whose numbers were not finite. */
+const FAULT_SLOT = 1;
 
 export class Trainer {
   readonly losses: Tensor;
@@ -137,8 +142,7 @@ export class Trainer {
       this.#micro.set(length, planned);
     }
     this.#apply = this.#plan('update', (graph) => {
-      this.#traceUpdate(graph);
-      graph.emit(recordNorm({ gradScale: this.#gradScale, state, ring }, RING));
+      this.#traceUpdate(graph, { state, ring });
       graph.emit(advance({ state }, 0));
     });
     this.slotBytes = this.#pool.bytes;
@@ -217,11 +221,13 @@ export class Trainer {
     graph.backward();
   }
 
-  #traceUpdate(graph: Graph): void {
+  #traceUpdate(graph: Graph, { state, ring }: { state: Tensor; ring: Tensor }): void {
     const gradients = this.#arenas().map(({ g }) => ({ buffer: g, count: g.bytes / 4 }));
     const counts = gradients.map(({ count }) => count);
     const partials = graph.tensor('norm partials', [gradientNormBytes(counts) / 4]);
     graph.emit(clipScale(gradients, { partials, gradScale: this.#gradScale }, this.#options.clip));
+    const step = { gradScale: this.#gradScale, state, ring };
+    graph.emit([guardStep(step, RING, FAULT_SLOT), recordNorm(step, RING)]);
     for (const { w, g, m, v } of this.#arenas()) {
       graph.emit(adamw({ w, g, m, v, hyper: this.#hyper, gradScale: this.#gradScale }, g.bytes / 4));
     }

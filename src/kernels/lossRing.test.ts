@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { testGpu, testValues } from '../gpu/testing.ts';
-import { advance, recordLoss, recordNorm } from './lossRing.ts';
+import { advance, guardStep, recordLoss, recordNorm } from './lossRing.ts';
 
 test('replays walk around the ring, micro-batches add up', async () => {
   const gpu = await testGpu();
@@ -39,6 +39,39 @@ test('replays walk around the ring, micro-batches add up', async () => {
   }
   expect(ring.slice(4, 8).every(Number.isNaN)).toBe(true);
   expect([...(await gpu.downloadU32(buffers.state, 2))]).toEqual([9, 9]);
+  program.dispose();
+  for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+});
+
+test('a step that is not finite holds back itself and all steps after it', async () => {
+  const gpu = await testGpu();
+  const buffers = {
+    gradScale: gpu.createBuffer(8, 'gradScale'),
+    state: gpu.createFrom(Uint32Array.of(0, 0), 'state'),
+    ring: gpu.createBuffer(4 * 4 * 5, 'ring'),
+  };
+  const place = { slot: 0, length: 5 };
+  const program = gpu.record([guardStep(buffers, place, 1), advance(buffers, 0)], 'guard');
+  const scaleAfter = async (scale: number, losses: readonly [number, number]) => {
+    const [at = 0] = await gpu.downloadU32(buffers.state, 1);
+    gpu.upload(buffers.ring, Float32Array.from(losses), (at % 5) * 16);
+    gpu.upload(buffers.gradScale, Float32Array.of(scale, 1));
+    await program.run();
+    return (await gpu.downloadF32(buffers.gradScale, 1))[0];
+  };
+  const restart = () => gpu.upload(buffers.state, Uint32Array.of(0, 0));
+  for (const bad of [
+    [0.5, [Number.NaN, 1]],
+    [0.5, [1, Number.NEGATIVE_INFINITY]],
+    [0, [1, 1]],
+  ] as const) {
+    restart();
+    expect(await scaleAfter(0.5, [1, 2])).toBe(0.5);
+    expect(await scaleAfter(bad[0], bad[1])).toBe(0);
+    expect(await scaleAfter(0.5, [1, 2])).toBe(0);
+  }
+  restart();
+  expect(await scaleAfter(1, [3.4e38, -3.4e38])).toBe(1);
   program.dispose();
   for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
 });

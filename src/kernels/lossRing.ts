@@ -51,6 +51,21 @@ fn main() {
 }`,
 });
 
+// Finiteness is read from the bits: drivers fold comparisons of NaN.
+const ringGuardKernel = defineKernel({
+  name: 'lossRing.guard',
+  buffers: { gradScale: write('f32'), state: write('u32'), ring: read('f32') },
+  params: { slot: 'u32', fault: 'u32', length: 'u32' },
+  code: `
+fn finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u; }
+@compute @workgroup_size(1)
+fn main() {
+  let at = (state[params.slot] % params.length) * ${RING_ENTRY}u;
+  if (!finite(ring[at]) || !finite(ring[at + 1u]) || gradScale[0] == 0.0) { state[params.fault] = 1u; }
+  if (state[params.fault] != 0u) { gradScale[0] = 0.0; }
+}`,
+});
+
 const advanceKernel = defineKernel({
   name: 'lossRing.advance',
   buffers: { state: write('u32') },
@@ -87,6 +102,19 @@ export function recordNorm<B>(
   { slot, length }: RingPlace,
 ): Dispatch<B> {
   return dispatch(ringNormKernel, buffers, { slot, length }, [1, 1, 1]);
+}
+
+/**
+ * Sets the factor of `clipScale` to 0 in a step whose losses or gradient are not finite, and in all steps after it: the
+ * parameters stay those of the last good step however late the host reads the ring.
+ * @param fault index into `state` of the word that remembers it; 0 at first
+ */
+export function guardStep<B>(
+  buffers: { gradScale: B; state: B; ring: B },
+  { slot, length }: RingPlace,
+  fault: number,
+): Dispatch<B> {
+  return dispatch(ringGuardKernel, buffers, { slot, fault, length }, [1, 1, 1]);
 }
 
 /** state[slot] += 1. */

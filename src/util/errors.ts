@@ -4,6 +4,7 @@ export type ErrorCode =
   | 'bad-recipe'
   | 'bad-data'
   | 'bad-argument'
+  | 'not-finite'
   | 'missing-file'
   | 'unsupported'
   | 'disk-full'

@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest';
+import { testGpu } from '../gpu/testing.ts';
+import { MemoryStorage } from '../storage/memoryStorage.ts';
+import type { RunEvent } from './protocol.ts';
+import { parseRecipe } from './recipe.ts';
+import { StudioEngine } from './studioEngine.ts';
+import { TINY_RECIPE, tinyHost } from './testing.ts';
+
+test('training that leaves the finite numbers ends there, keeps what was good and says where', async () => {
+  const storage = new MemoryStorage();
+  const engine = new StudioEngine(tinyHost(testGpu, storage));
+  const train = { ...TINY_RECIPE.train, steps: 6, learningRate: 1e30, warmup: 0, checkpointEvery: 100 };
+  const recipe = parseRecipe({ ...TINY_RECIPE, sources: ['reader'], train }, 'tiny');
+  const events: RunEvent[] = [];
+  await expect(engine.fuse(recipe, (event) => events.push(event))).rejects.toMatchObject({
+    code: 'not-finite',
+    message: expect.stringMatching(/^Step 2: .*conversation "train-\d".*what was learnt in 1 steps is kept/u),
+  });
+  const losses = events.filter((event) => event.kind === 'loss');
+  expect(losses.map(({ step }) => step)).toEqual([1]);
+  expect((await storage.list()).filter(({ path }) => path.includes('checkpoint'))).toHaveLength(1);
+  expect((await engine.nextTokens('pivot', [{ role: 'user', content: 'name one' }], 3)).length).toBe(3);
+}, 60_000);
