@@ -36,6 +36,8 @@ describe('reading', () => {
         { name: 'i64', dtype: 'I64', shape: [], read: () => values(BigInt64Array.of(-3n)) },
         { name: 'f32', dtype: 'F32', shape: [0, 4], read: () => new Uint8Array(0) },
         { name: 'e4m3', dtype: 'F8_E4M3', shape: [3], read: () => Uint8Array.of(0x38, 0xfe, 0x01) },
+        { name: 'e5m2', dtype: 'F8_E5M2', shape: [3], read: () => Uint8Array.of(0x3c, 0xc4, 0x01) },
+        { name: 'e8m0', dtype: 'F8_E8M0', shape: [2], read: () => Uint8Array.of(127, 130) },
       ],
       { format: 'pt', note: 'ü' },
     );
@@ -50,6 +52,8 @@ describe('reading', () => {
     expect(await read('i64')).toEqual([-3]);
     expect(await read('f32')).toEqual([]);
     expect(await read('e4m3')).toEqual([1, -448, 2 ** -9]);
+    expect(await read('e5m2')).toEqual([1, -4, 2 ** -16]);
+    expect(await read('e8m0')).toEqual([1, 8]);
     expect(file.entry('i64').shape).toEqual([]);
     for (const { offset, bytes } of file.tensors.values()) if (bytes >= 4) expect(offset % 4).toBe(0);
   });
@@ -154,6 +158,8 @@ describe('a model in parts', () => {
 
   test('complaints', async () => {
     await expect(folder({})).rejects.toThrow(/models\/x has neither/);
+    const pickled = { 'pytorch_model.bin': Uint8Array.of(80, 75) };
+    await expect(folder(pickled)).rejects.toThrow(/models\/x .* only in pytorch_model\.bin/);
     const missing = { 'model.safetensors.index.json': index({ a: 'p1.safetensors' }) };
     await expect(folder(missing)).rejects.toThrow(/p1\.safetensors is missing/);
     const outside = { 'model.safetensors.index.json': index({ a: '../p1.safetensors' }) };

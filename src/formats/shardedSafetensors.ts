@@ -92,6 +92,13 @@ export async function openTensorFolder(open: OpenFile, folder: string): Promise<
   }
   const index = await open(indexFile);
   if (index !== null) return await openSharded(index, open);
+  const pickled = (await open('pytorch_model.bin')) ?? (await open('pytorch_model.bin.index.json'));
+  if (pickled !== null) {
+    throw new AlloyError(
+      'unsupported',
+      `${folder} has its weights only in ${pickled.name}, a format that can run programs and is not read; use a model with *.safetensors.`,
+    );
+  }
   throw new AlloyError(
     'missing-file',
     `${folder} has neither ${wholeFile} nor ${indexFile}; give a folder with a model's weights.`,

@@ -16,7 +16,8 @@ export type DType =
   | 'U8'
   | 'BOOL'
   | 'F8_E4M3'
-  | 'F8_E5M2';
+  | 'F8_E5M2'
+  | 'F8_E8M0';
 
 /** Bytes of one element. */
 export const dtypeBytes: Readonly<Record<DType, number>> = {
@@ -35,6 +36,7 @@ export const dtypeBytes: Readonly<Record<DType, number>> = {
   BOOL: 1,
   F8_E4M3: 1,
   F8_E5M2: 1,
+  F8_E8M0: 1,
 };
 
 export function isDType(name: string): name is DType {
@@ -58,8 +60,13 @@ function aligned(bytes: Uint8Array<ArrayBuffer>, size: number): Uint8Array<Array
   return bytes.byteOffset % size === 0 ? bytes : bytes.slice();
 }
 
-/** E4M3 ("fn": no infinity, NaN at 0x7f) or E5M2 (the top half of a half float) → f32, indexed by byte. */
-function float8Table(dtype: 'F8_E4M3' | 'F8_E5M2'): Float32Array<ArrayBuffer> {
+/**
+ * E4M3 ("fn": no infinity, NaN at 0x7f), E5M2 (the top half of a half float) or E8M0 (powers of two, NaN at 0xff) → f32,
+ * indexed by byte.
+ */
+function float8Table(dtype: 'F8_E4M3' | 'F8_E5M2' | 'F8_E8M0'): Float32Array<ArrayBuffer> {
+  if (dtype === 'F8_E8M0')
+    return Float32Array.from({ length: 256 }, (_, byte) => (byte === 255 ? Number.NaN : 2 ** (byte - 127)));
   if (dtype === 'F8_E5M2') return halvesToFloats(Uint16Array.from({ length: 256 }, (_, byte) => byte << 8));
   return Float32Array.from({ length: 256 }, (_, byte) => {
     const exponent = (byte >> 3) & 15;
@@ -105,7 +112,8 @@ export function toFloat32(dtype: DType, bytes: Uint8Array<ArrayBuffer>): Float32
     case 'BOOL':
       return Float32Array.from(bytes);
     case 'F8_E4M3':
-    case 'F8_E5M2': {
+    case 'F8_E5M2':
+    case 'F8_E8M0': {
       const table = float8Table(dtype);
       return Float32Array.from(bytes, (byte) => table[byte] ?? 0);
     }

@@ -31,9 +31,10 @@ export function folderTensors(folder: TensorFolder): TensorSource {
     dtype: (name) => folder.tensors.get(name)?.dtype,
     vector: (name) => folder.readFloat32(name),
     async matrix(name) {
-      const { dtype, shape, bytes } = await folder.readTensor(name);
+      const { dtype, shape = [] } = folder.tensors.get(name) ?? {};
       const [rows = 1, cols = 1] = shape;
       if (dtype === 'F16' && cols % 2 === 0) {
+        const { bytes } = await folder.readTensor(name);
         return {
           format: { kind: 'f16' },
           rows,

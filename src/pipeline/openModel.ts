@@ -1,4 +1,5 @@
 import { GgufModel } from '../formats/ggufModel.ts';
+import { float8Packing, scaledFolder } from '../formats/scaledFolder.ts';
 import { type OpenFile, openTensorFolder } from '../formats/shardedSafetensors.ts';
 import type { Gpu } from '../gpu/gpu.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
@@ -67,7 +68,8 @@ export async function openGguf(name: string, file: FileSource, openBeside?: Open
 export async function openFolder(name: string, folder: string, open: OpenFile): Promise<OpenModel> {
   const document = await readJson(open, folder, 'config.json');
   const config = parseConfig(document, `${folder}/config.json`);
-  checkQuantization(document, `${folder}/config.json`);
+  const { quantization_config: quantization } = document as { readonly quantization_config?: unknown };
+  const packing = float8Packing(quantization, `${folder}/config.json`);
   const tokenizerConfig = (await open(TOKENIZER_CONFIG)) && (await readJson(open, folder, TOKENIZER_CONFIG));
   const template = await open(TEMPLATE);
   const tokenizer = Tokenizer.fromJson(
@@ -82,7 +84,7 @@ export async function openFolder(name: string, folder: string, open: OpenFile): 
     if (source) opened.push(await hashOfFile(source));
     return source;
   }, folder);
-  const tensors = folderTensors(tensorFolder);
+  const tensors = folderTensors(scaledFolder(tensorFolder, packing));
   checkTensors(config, tensors);
   checkVocabulary(tokenizer, config);
   const identity = await hashOf({
@@ -101,17 +103,6 @@ export async function openFolder(name: string, folder: string, open: OpenFile): 
     document: { ...document },
     companions: companions.filter((file) => file !== null),
   };
-}
-
-/** Weights of such folders mean nothing without the rule that packed them. */
-function checkQuantization(document: object, file: string): void {
-  const { quantization_config: packing } = document as { readonly quantization_config?: unknown };
-  if (typeof packing !== 'object' || packing === null) return;
-  const method = 'quant_method' in packing ? String(packing.quant_method) : 'unnamed';
-  throw new AlloyError(
-    'unsupported',
-    `${file}: quantization_config says that the weights are packed (${method}), which Alloy does not read in a folder; use the model in F32, F16 or BF16, or a GGUF file.`,
-  );
 }
 
 /** Added tokens may lie beyond the embedding (models without the images that their tokenizer knows), others may not. */
