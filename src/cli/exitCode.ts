@@ -9,6 +9,8 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   'bad-file': 3,
   'bad-recipe': 3,
   'missing-file': 3,
+  'no-access': 3,
+  'no-network': 3,
   'not-finite': 3,
   unsupported: 3,
   'no-webgpu': 4,

@@ -1,12 +1,13 @@
 import { AlloyError } from '../util/errors.ts';
 import { memorySource } from './blobSource.ts';
-import type { FileSource, Storage, StorageEntry, StorageWriter } from './storage.ts';
-import { splitStoragePath } from './storageHelpers.ts';
+import type { ExclusiveOptions, FileSource, Storage, StorageEntry, StorageWriter } from './storage.ts';
+import { abortError, splitStoragePath } from './storageHelpers.ts';
 
 /** Files that live as long as the page or process: where the browser gives no storage, for commands whose results nobody needs again, and for tests. */
 export class MemoryStorage implements Storage {
   readonly #files = new Map<string, Uint8Array<ArrayBuffer>>();
   readonly #parts = new Map<string, Uint8Array<ArrayBuffer>>();
+  readonly #running = new Map<string, Promise<unknown>>();
 
   async list(prefix?: string): Promise<StorageEntry[]> {
     const inside = prefix === undefined ? '' : `${splitStoragePath(prefix).join('/')}/`;
@@ -25,6 +26,11 @@ export class MemoryStorage implements Storage {
     if (!bytes)
       throw new AlloyError('missing-file', `${path}: there is no such file in memory; make it first.`);
     return memorySource(bytes, path.split('/').at(-1) ?? path);
+  }
+
+  async openPart(path: string): Promise<FileSource | null> {
+    const bytes = this.#parts.get(checked(path));
+    return bytes ? memorySource(bytes, path) : null;
   }
 
   async create(path: string, options: { resume?: boolean } = {}): Promise<StorageWriter> {
@@ -48,6 +54,34 @@ export class MemoryStorage implements Storage {
   async freeBytes(): Promise<number | null> {
     return null;
   }
+
+  async exclusive<T>(name: string, job: () => Promise<T>, options: ExclusiveOptions = {}): Promise<T> {
+    if (this.#running.has(name)) options.onWait?.();
+    for (let other = this.#running.get(name); other; other = this.#running.get(name)) {
+      await waitFor(other, options.signal);
+    }
+    const running = job();
+    const ended = running.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#running.set(name, ended);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(name);
+    }
+  }
+}
+
+/** @throws AlloyError `cancelled` when the waiting is stopped */
+async function waitFor(other: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  const stopped = abortError(signal);
+  if (stopped) throw stopped;
+  await new Promise<void>((resolve, reject) => {
+    signal?.addEventListener('abort', () => reject(abortError(signal)), { once: true });
+    other.then(() => resolve());
+  });
 }
 
 interface WriterEnds {

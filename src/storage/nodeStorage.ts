@@ -2,11 +2,14 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AlloyError } from '../util/errors.ts';
-import type { FileSource, Storage, StorageEntry, StorageWriter } from './storage.ts';
+import type { HashKind, StreamHash } from '../util/streamHash.ts';
+import { withLockFile } from './nodeLock.ts';
+import type { ExclusiveOptions, FileSource, Storage, StorageEntry, StorageWriter } from './storage.ts';
 import {
   asReadError,
   asStorageError,
   checkRange,
+  lockSuffix,
   partSuffix,
   shortRead,
   splitStoragePath,
@@ -173,7 +176,7 @@ export class NodeStorage implements Storage {
         const path = inside === '' ? entry.name : `${inside}/${entry.name}`;
         const full = join(folder, entry.name);
         if (entry.isDirectory()) await walk(full, path);
-        else if (entry.isFile() && !entry.name.endsWith(partSuffix))
+        else if (entry.isFile() && !isOurs(entry.name))
           entries.push({ path, bytes: (await stat(full)).size });
       }
     };
@@ -192,6 +195,16 @@ export class NodeStorage implements Storage {
 
   open(path: string): Promise<FileSource> {
     return nodeFileSource(this.pathOf(path));
+  }
+
+  async openPart(path: string): Promise<FileSource | null> {
+    const full = this.pathOf(path) + partSuffix;
+    try {
+      return await nodeFileSource(full);
+    } catch (error) {
+      if (error instanceof AlloyError && error.code === 'missing-file') return null;
+      throw error;
+    }
   }
 
   async create(path: string, options: { resume?: boolean } = {}): Promise<StorageWriter> {
@@ -228,4 +241,18 @@ export class NodeStorage implements Storage {
       }
     }
   }
+
+  async exclusive<T>(name: string, job: () => Promise<T>, options: ExclusiveOptions = {}): Promise<T> {
+    return withLockFile(this.pathOf(name) + lockSuffix, job, options);
+  }
+
+  startHash(kind: HashKind): StreamHash {
+    const hash = createHash(kind);
+    return { update: (bytes) => void hash.update(bytes), hex: () => hash.digest('hex') };
+  }
+}
+
+/** Unfinished files and locks, which nobody is to see as content. */
+function isOurs(name: string): boolean {
+  return name.endsWith(partSuffix) || name.endsWith(lockSuffix);
 }

@@ -1,7 +1,7 @@
 import { AlloyError } from '../util/errors.ts';
 import { blobSource } from './blobSource.ts';
-import type { FileSource, Storage, StorageEntry, StorageWriter } from './storage.ts';
-import { asStorageError, partSuffix, splitStoragePath } from './storageHelpers.ts';
+import type { ExclusiveOptions, FileSource, Storage, StorageEntry, StorageWriter } from './storage.ts';
+import { abortError, asStorageError, partSuffix, splitStoragePath } from './storageHelpers.ts';
 
 /** What TypeScript's library for pages leaves out: it exists in workers alone. */
 interface AccessHandle {
@@ -26,9 +26,11 @@ const ownPart = /\.[0-9a-f]{8}\.part$/u;
  */
 export class OpfsStorage implements Storage {
   readonly #root: FileSystemDirectoryHandle;
+  readonly #name: string;
 
-  private constructor(root: FileSystemDirectoryHandle) {
+  private constructor(root: FileSystemDirectoryHandle, name: string) {
     this.#root = root;
+    this.#name = name;
   }
 
   /**
@@ -39,7 +41,7 @@ export class OpfsStorage implements Storage {
     const origin = await navigator.storage.getDirectory();
     const root = await origin.getDirectoryHandle(folder, { create: true });
     await removeLeftovers(root);
-    return new OpfsStorage(root);
+    return new OpfsStorage(root, folder);
   }
 
   async list(prefix?: string): Promise<StorageEntry[]> {
@@ -62,6 +64,13 @@ export class OpfsStorage implements Storage {
     if (!handle)
       throw new AlloyError('missing-file', `${path}: there is no such file in the browser's storage.`);
     return blobSource(await handle.getFile(), handle.name);
+  }
+
+  async openPart(path: string): Promise<FileSource | null> {
+    const { names, name } = split(path);
+    const folder = await this.#folder(names, false);
+    const handle = await folder?.getFileHandle(name + partSuffix).catch(ignoreMissing);
+    return handle ? blobSource(await handle.getFile(), handle.name) : null;
   }
 
   async create(path: string, options: { resume?: boolean } = {}): Promise<StorageWriter> {
@@ -89,6 +98,22 @@ export class OpfsStorage implements Storage {
   async freeBytes(): Promise<number | null> {
     const { quota, usage } = await navigator.storage.estimate();
     return quota === undefined ? null : Math.max(0, quota - (usage ?? 0));
+  }
+
+  /** Web Locks hold over all tabs of the site, and the browser frees those of a tab that died. */
+  async exclusive<T>(name: string, job: () => Promise<T>, options: ExclusiveOptions = {}): Promise<T> {
+    const lock = `${this.#name}/${name}`;
+    const free = await navigator.locks.request(lock, { ifAvailable: true }, async (held) =>
+      held ? { result: await job() } : undefined,
+    );
+    if (free) return free.result;
+    options.onWait?.();
+    const { signal } = options;
+    try {
+      return await navigator.locks.request(lock, signal ? { signal } : {}, job);
+    } catch (error) {
+      throw abortError(signal) ?? error;
+    }
   }
 
   async #folder(names: readonly string[], create: boolean): Promise<FileSystemDirectoryHandle | undefined> {

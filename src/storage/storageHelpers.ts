@@ -3,18 +3,27 @@ import type { FileSource, Storage } from './storage.ts';
 
 /** Ending of files that are not complete. */
 export const partSuffix = '.part';
+/** Ending of files that say who writes in a folder. */
+export const lockSuffix = '.lock';
 
 /** Splits a storage path into names. @throws AlloyError `bad-argument` for paths that could leave the storage. */
 export function splitStoragePath(path: string): string[] {
   const names = path.split('/');
   const bad = names.some((name) => name === '' || name === '.' || name === '..' || /[\\\0:]/.test(name));
-  if (bad || path.endsWith(partSuffix)) {
+  if (bad || path.endsWith(partSuffix) || path.endsWith(lockSuffix)) {
     throw new AlloyError(
       'bad-argument',
       `"${path}" is not a path inside the storage; use names separated by "/".`,
     );
   }
   return names;
+}
+
+/** The error of work that a person stopped, or undefined. */
+export function abortError(signal: AbortSignal | undefined): AlloyError | undefined {
+  if (!signal?.aborted) return undefined;
+  const { reason } = signal as { reason: unknown };
+  return reason instanceof AlloyError ? reason : new AlloyError('cancelled', 'It was stopped.');
 }
 
 /** Checks that a range lies inside a file. @throws AlloyError `bad-file` */

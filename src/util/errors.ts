@@ -8,6 +8,8 @@ export type ErrorCode =
   | 'missing-file'
   | 'unsupported'
   | 'disk-full'
+  | 'no-network'
+  | 'no-access'
   | 'no-webgpu'
   | 'out-of-memory'
   | 'device-lost'

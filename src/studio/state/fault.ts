@@ -16,6 +16,8 @@ const codes: ReadonlySet<string> = new Set<ErrorCode>([
   'missing-file',
   'unsupported',
   'disk-full',
+  'no-network',
+  'no-access',
   'no-webgpu',
   'out-of-memory',
   'device-lost',
