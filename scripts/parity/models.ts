@@ -15,12 +15,12 @@ import { multiply } from '../../src/graph/ops/linear.ts';
 import { plan, SlotPool } from '../../src/graph/plan.ts';
 import { TrainableAdapters } from '../../src/models/adapters.ts';
 import { type DecoderConfig, parseConfig } from '../../src/models/config.ts';
-import { type DecoderWeights, decoderHidden, MATRICES } from '../../src/models/decoder.ts';
+import { type DecoderWeights, decoderHidden } from '../../src/models/decoder.ts';
 import { Generator, GREEDY } from '../../src/models/generator.ts';
 import type { Parameters } from '../../src/models/parameters.ts';
 import { RotaryTables } from '../../src/models/rotaryTables.ts';
 import { folderTensors, type TensorSource } from '../../src/models/tensorSource.ts';
-import { loadDecoder, matrixPath } from '../../src/models/weights.ts';
+import { loadDecoder, matrixNames, matrixPath } from '../../src/models/weights.ts';
 import { nodeFileSource } from '../../src/storage/nodeStorage.ts';
 import { AlloyError, required } from '../../src/util/errors.ts';
 import { type Checks, largest } from './checks.ts';
@@ -299,8 +299,8 @@ async function checkLora(
   );
   const recorded = await SafetensorsFile.open(await nodeFileSource(join(one.folder, 'lora.safetensors')));
   const loaded = await loadDecoder(gpu, one.config, one.source, { precision: 'f32' });
-  const matrices = MATRICES.filter((matrix) =>
-    adapter.matrices.some(({ module }) => module === matrixPath(0, matrix)),
+  const matrices = matrixNames(one.config).filter((matrix) =>
+    adapter.matrices.some(({ module }) => module === matrixPath(one.config, 0, matrix)),
   );
   const adapters = new TrainableAdapters(gpu, one.config, loaded.weights, {
     rank: lora.r,

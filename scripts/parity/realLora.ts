@@ -8,9 +8,8 @@ import type { MicroBatch } from '../../src/distill/trainer.ts';
 import { Trainer } from '../../src/distill/trainer.ts';
 import type { Gpu } from '../../src/gpu/gpu.ts';
 import { adaptedMatrices, TrainableAdapters } from '../../src/models/adapters.ts';
-import { MATRICES } from '../../src/models/decoder.ts';
 import type { Parameters } from '../../src/models/parameters.ts';
-import { matrixShape } from '../../src/models/weights.ts';
+import { matrixNames, matrixShape } from '../../src/models/weights.ts';
 import { loadModel, type OpenModel } from '../../src/pipeline/openModel.ts';
 import type { Checks } from './checks.ts';
 
@@ -50,7 +49,7 @@ export async function checkRealLora(
   const { config } = model;
   const { lr, betas, eps, weight_decay: weightDecay } = recording.optimizer;
   const { r: rank, alpha, modules } = recording.lora;
-  const matrices = MATRICES.filter((matrix) => modules.includes(`${matrix}_proj`));
+  const matrices = matrixNames(config).filter((matrix) => modules.includes(`${matrix}_proj`));
   const loaded = await loadModel(gpu, model);
   const adapters = new TrainableAdapters(gpu, config, loaded.weights, { rank, alpha, matrices });
   const starts = new Map<string, Float32Array<ArrayBuffer>>();

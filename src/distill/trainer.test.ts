@@ -45,7 +45,8 @@ function randomTensors(config: DecoderConfig): TensorSource {
   const values = (name: string) => {
     const { shape, seed } = specs.get(name)!;
     const count = shape.reduce((product, size) => product * size, 1);
-    const norm = shape.length === 1 && name.includes('norm') && config.normOffset === 0;
+    const norm =
+      shape.length === 1 && name.includes('norm') && config.norm.kind === 'rms' && config.norm.offset === 0;
     return testValues(count, seed, shape.length === 1 ? 0.3 : 0.4).map((x) => x + (norm ? 1 : 0));
   };
   return {

@@ -35,6 +35,8 @@ export interface RopeTableSpec {
   readonly theta: number;
   /** Rotated elements of a head; even. */
   readonly rot: number;
+  /** The divisor of the exponent; `rot` where left out. */
+  readonly dim?: number;
   /** Rows of the table: the longest context. */
   readonly positions: number;
   readonly scaling?: RopeScaling;
@@ -44,9 +46,14 @@ export interface RopeTableSpec {
  * Angles per position, [rot / 2], rounded to f32 as PyTorch keeps them: checkpoints are trained with that rounding, and
  * at position 10^4 it moves an angle by up to 6e-4.
  */
-export function ropeFrequencies({ theta, rot, scaling }: Omit<RopeTableSpec, 'positions'>): Float32Array {
+export function ropeFrequencies({
+  theta,
+  rot,
+  dim = rot,
+  scaling,
+}: Omit<RopeTableSpec, 'positions'>): Float32Array {
   return Float32Array.from({ length: rot / 2 }, (_, j) => {
-    const plain = Math.fround(1 / Math.fround(theta ** Math.fround((2 * j) / rot)));
+    const plain = Math.fround(1 / Math.fround(theta ** Math.fround((2 * j) / dim)));
     return scaling ? scaled(plain, scaling) : plain;
   });
 }

@@ -19,7 +19,6 @@ import type { DeltaSource } from '../kernels/deltaTile.ts';
 import { type AdaptedMatrix, LiveAdapters, withMatrices } from '../models/adapters.ts';
 import type { DecoderConfig } from '../models/config.ts';
 import type { DecoderWeights } from '../models/decoder.ts';
-import { matrixPath } from '../models/weights.ts';
 import { required } from '../util/errors.ts';
 import { coefficientsOf, type SceVariant } from './sce.ts';
 
@@ -298,9 +297,9 @@ class Dense {
       );
       return gpu.record([...(this.#scratch?.select(source, shape, method.tau) ?? []), merge], 'merge');
     });
-    const byPath = new Map(places.map(({ path }, index) => [path, index]));
+    const byPlace = new Map(places.map(({ layer, matrix }, index) => [`${layer} ${matrix}`, index]));
     this.model = withMatrices(base, (layer, matrix, old) => {
-      const index = byPath.get(matrixPath(layer, matrix));
+      const index = byPlace.get(`${layer} ${matrix}`);
       return index === undefined
         ? old
         : { ...old, delta: this.#weight(index, required(matrices[index], 'matrix').shape) };

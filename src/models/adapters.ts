@@ -4,9 +4,9 @@ import type { Adapter, Matrix, Tensor, Weight } from '../graph/tensor.ts';
 import { required } from '../util/errors.ts';
 import { randomStream } from '../util/random.ts';
 import type { DecoderConfig } from './config.ts';
-import { type DecoderWeights, type LayerWeights, MATRICES, type MatrixName } from './decoder.ts';
+import type { DecoderWeights, LayerWeights, MatrixName } from './decoder.ts';
 import { type ParameterSpec, Parameters } from './parameters.ts';
-import { FrozenTensors, matrixPath, matrixShape } from './weights.ts';
+import { FrozenTensors, matrixNames, matrixPath, matrixShape } from './weights.ts';
 
 /** Which matrices get low-rank factors, and how large they are; the factor of `B A` is alpha / rank. */
 export interface LoraPlan {
@@ -25,12 +25,9 @@ export interface AdaptedMatrix {
 
 /** All matrices that a plan adapts, layer by layer. */
 export function adaptedMatrices(config: DecoderConfig, matrices: readonly MatrixName[]): AdaptedMatrix[] {
+  const names = matrixNames(config).filter((matrix) => matrices.includes(matrix));
   return config.layers.flatMap((_, layer) =>
-    MATRICES.filter((matrix) => matrices.includes(matrix)).map((matrix) => ({
-      layer,
-      matrix,
-      path: matrixPath(layer, matrix),
-    })),
+    names.map((matrix) => ({ layer, matrix, path: matrixPath(config, layer, matrix) })),
   );
 }
 
@@ -40,8 +37,8 @@ export function withMatrices(
   change: (layer: number, matrix: MatrixName, old: Matrix) => Matrix,
 ): DecoderWeights {
   const layers = weights.layers.map((layer, index): LayerWeights => {
-    const changed = MATRICES.map((name) => [name, change(index, name, layer[name])] as const);
-    return { ...layer, ...(Object.fromEntries(changed) as Record<MatrixName, Matrix>) };
+    const changed = Object.entries(layer.matrices).map(([name, old]) => [name, change(index, name, old)]);
+    return { ...layer, matrices: Object.fromEntries(changed) };
   });
   return { ...weights, layers };
 }
@@ -62,7 +59,7 @@ export class TrainableAdapters {
     this.parameters = new Parameters(gpu, adapterSpecs(config, lora));
     this.weights = withMatrices(base, (layer, matrix, old) =>
       lora.matrices.includes(matrix)
-        ? { ...old, adapter: this.#adapter(matrixPath(layer, matrix), scale) }
+        ? { ...old, adapter: this.#adapter(matrixPath(config, layer, matrix), scale) }
         : old,
     );
   }
@@ -170,7 +167,7 @@ export class LiveAdapters {
     this.#frozen = new FrozenTensors(gpu);
     this.sources = deltas.length;
     const modules = new Set(deltas.flatMap((delta) => delta.map(({ module }) => module)));
-    this.matrices = adaptedMatrices(config, MATRICES).filter(({ path }) => modules.has(path));
+    this.matrices = adaptedMatrices(config, matrixNames(config)).filter(({ path }) => modules.has(path));
     const byPath = this.matrices.map(({ path }) =>
       deltas.map((delta) =>
         required(
@@ -193,7 +190,7 @@ export class LiveAdapters {
     });
     this.bytes = this.#frozen.bytes;
     this.weights = withMatrices(base, (layer, matrix, old) => {
-      const adapter = adapters.get(matrixPath(layer, matrix));
+      const adapter = adapters.get(matrixPath(config, layer, matrix));
       return adapter ? { ...old, adapter } : old;
     });
   }

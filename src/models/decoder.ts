@@ -1,28 +1,21 @@
 import type { Graph } from '../graph/graph.ts';
-import { attention } from '../graph/ops/attention.ts';
-import { cachedAttention, type KvCache } from '../graph/ops/cachedAttention.ts';
+import type { KvCache } from '../graph/ops/cachedAttention.ts';
 import { embed } from '../graph/ops/embed.ts';
-import { gated } from '../graph/ops/gated.ts';
-import { linear } from '../graph/ops/linear.ts';
-import { rmsNorm } from '../graph/ops/rmsNorm.ts';
-import { type RotaryTable, rotate } from '../graph/ops/rotate.ts';
+import type { RotaryTable } from '../graph/ops/rotate.ts';
 import type { Matrix, Tensor, Weight } from '../graph/tensor.ts';
 import { required } from '../util/errors.ts';
-import type { DecoderConfig, LayerKind } from './config.ts';
+import { normed } from './blocks.ts';
+import type { DecoderConfig, Rope } from './config.ts';
+import { familyOf } from './families/families.ts';
 
-/** The projections of a layer that can be adapted and merged, in the order of a layer. */
-export const MATRICES = ['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const;
-export type MatrixName = (typeof MATRICES)[number];
+/** A matrix of a layer as its family calls it; see `MatrixSpec`. */
+export type MatrixName = string;
 
-export interface LayerWeights extends Readonly<Record<MatrixName, Matrix>> {
-  readonly inputNorm: Tensor;
-  /** Before the MLP. */
-  readonly mlpNorm: Tensor;
-  readonly qNorm: Tensor | undefined;
-  readonly kNorm: Tensor | undefined;
-  /** After attention and after the MLP, before the residual is added (Gemma 3). */
-  readonly attentionOutNorm: Tensor | undefined;
-  readonly mlpOutNorm: Tensor | undefined;
+/** The tensors of one layer by the names of its family. */
+export interface LayerWeights {
+  readonly matrices: Readonly<Record<MatrixName, Matrix>>;
+  /** Weights and biases of norms. */
+  readonly vectors: Readonly<Record<string, Tensor>>;
 }
 
 export interface DecoderWeights {
@@ -40,7 +33,7 @@ export interface DecoderInput {
   readonly batch: number;
   readonly length: number;
   /** One table a distinct rope of the config, see `rotaryTables`. */
-  readonly rotary: ReadonlyMap<LayerKind['rope'], RotaryTable>;
+  readonly rotary: ReadonlyMap<Rope, RotaryTable>;
   /** One cache a layer; then `state` holds [position of the first row, number of valid rows]. */
   readonly cache?: { readonly layers: readonly KvCache[]; readonly state: Tensor };
   /** Sorted token segments for the gradient of a trainable embedding. */
@@ -59,74 +52,23 @@ export function decoderHidden(
     scale: config.embeddingScale,
     segments: input.segments,
   });
-  config.layers.forEach((kind, index) => {
-    const layer = required(weights.layers[index], `layer ${index}`);
-    const rows = hidden;
-    hidden = graph.segment(() => {
-      const attended = attentionBlock(graph, config, kind, layer, rows, input, index);
-      return mlpBlock(graph, config, layer, attended);
-    });
-  });
-  return norm(graph, config, hidden, weights.finalNorm);
+  for (let index = 0; index < config.layers.length; index++) {
+    const before = hidden;
+    hidden = graph.segment(() => decoderLayer(graph, config, weights, input, before, index));
+  }
+  return normed(graph, config, hidden, weights.finalNorm);
 }
 
-function norm(graph: Graph, config: DecoderConfig, x: Tensor, weight: Tensor, residual?: Tensor): Tensor {
-  return rmsNorm(graph, x, weight, { eps: config.normEps, offset: config.normOffset, residual });
-}
-
-/** `x W` added to the residual stream, through a norm of its own where the family has one. */
-function intoResidual(
+/** Lays down layer `index`: it reads `hidden` and the layer's own weights and cache, and nothing else of the graph. */
+export function decoderLayer(
   graph: Graph,
   config: DecoderConfig,
-  x: Tensor,
-  matrix: Matrix,
-  outNorm: Tensor | undefined,
-  residual: Tensor,
-): Tensor {
-  if (!outNorm) return linear(graph, x, matrix, { residual });
-  return norm(graph, config, linear(graph, x, matrix), outNorm, residual);
-}
-
-function attentionBlock(
-  graph: Graph,
-  config: DecoderConfig,
-  kind: LayerKind,
-  layer: LayerWeights,
-  hidden: Tensor,
+  weights: DecoderWeights,
   input: DecoderInput,
+  hidden: Tensor,
   index: number,
 ): Tensor {
-  const { heads, kvHeads, headDim } = config;
-  const normed = norm(graph, config, hidden, layer.inputNorm);
-  let q = linear(graph, normed, layer.q);
-  let k = linear(graph, normed, layer.k);
-  const v = linear(graph, normed, layer.v);
-  if (layer.qNorm) q = norm(graph, config, q, layer.qNorm);
-  if (layer.kNorm) k = norm(graph, config, k, layer.kNorm);
-  const table = required(input.rotary.get(kind.rope), 'rotary table');
-  const state = input.cache?.state;
-  q = rotate(graph, q, table, { heads, headDim, length: input.length, state });
-  k = rotate(graph, k, table, { heads: kvHeads, headDim, length: input.length, state });
-  const shape = {
-    batch: input.batch,
-    length: input.length,
-    heads,
-    kvHeads,
-    headDim,
-    window: kind.window,
-    scale: config.attentionScale,
-    cap: config.attentionCap,
-  };
-  const out = input.cache
-    ? cachedAttention(graph, q, k, v, shape, required(input.cache.layers[index], 'cache'), input.cache.state)
-    : attention(graph, q, k, v, shape);
-  return intoResidual(graph, config, out, layer.o, layer.attentionOutNorm, hidden);
-}
-
-function mlpBlock(graph: Graph, config: DecoderConfig, layer: LayerWeights, hidden: Tensor): Tensor {
-  const normed = norm(graph, config, hidden, layer.mlpNorm);
-  const gate = linear(graph, normed, layer.gate);
-  const up = linear(graph, normed, layer.up);
-  const inner = gated(graph, gate, up, config.activation);
-  return intoResidual(graph, config, inner, layer.down, layer.mlpOutNorm, hidden);
+  const kind = required(config.layers[index], `layer ${index}`);
+  const layer = required(weights.layers[index], `weights of layer ${index}`);
+  return familyOf(config).layer({ graph, config, kind, weights: layer, input, index }, hidden);
 }

@@ -13,13 +13,12 @@ export class RotaryTables {
 
   constructor(gpu: Gpu, config: DecoderConfig, positions: number) {
     this.#gpu = gpu;
-    const rot = config.headDim;
     const tables = new Map<Rope, RotaryTable>();
     for (const { rope } of config.layers) {
-      if (tables.has(rope)) continue;
-      const { theta, scaling } = rope;
+      if (!rope || tables.has(rope)) continue;
+      const { theta, rot, dim, scaling } = rope;
       const buffer = gpu.createFrom(
-        ropeTable({ theta, rot, positions, ...(scaling && { scaling }) }),
+        ropeTable({ theta, rot, dim, positions, ...(scaling && { scaling }) }),
         'rotary table',
       );
       this.#buffers.push(buffer);

@@ -4,97 +4,56 @@ import type { Matrix, Tensor, Weight, WeightChunk } from '../graph/tensor.ts';
 import { type PackedMatrix, rowWords, scaleBytes } from '../kernels/weightFormat.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import type { DecoderConfig } from './config.ts';
-import { type DecoderWeights, type LayerWeights, MATRICES, type MatrixName } from './decoder.ts';
+import type { DecoderWeights, LayerWeights, MatrixName } from './decoder.ts';
+import { familyOf } from './families/families.ts';
+import type { MatrixSpec } from './families/family.ts';
 import { checkFinite } from './finiteWeights.ts';
 import { type ParameterSpec, Parameters } from './parameters.ts';
 import { type Precision, type TensorSource, toPrecision } from './tensorSource.ts';
 
-const MATRIX_PATHS: Readonly<Record<MatrixName, string>> = {
-  q: 'self_attn.q_proj',
-  k: 'self_attn.k_proj',
-  v: 'self_attn.v_proj',
-  o: 'self_attn.o_proj',
-  gate: 'mlp.gate_proj',
-  up: 'mlp.up_proj',
-  down: 'mlp.down_proj',
-};
-
 /** The Hugging Face name of a layer's matrix without its suffix, e.g. `model.layers.3.self_attn.q_proj`. */
-export function matrixPath(layer: number, matrix: MatrixName): string {
-  return `model.layers.${layer}.${MATRIX_PATHS[matrix]}`;
+export function matrixPath(config: DecoderConfig, layer: number, matrix: MatrixName): string {
+  return `${familyOf(config).names.layers}.${layer}.${matrixSpec(config, matrix).path}`;
 }
 
 /** `[out, in]` of a layer's matrix. */
 export function matrixShape(config: DecoderConfig, matrix: MatrixName): readonly [number, number] {
-  const { width, ffn, heads, kvHeads, headDim } = config;
-  switch (matrix) {
-    case 'q':
-      return [heads * headDim, width];
-    case 'k':
-    case 'v':
-      return [kvHeads * headDim, width];
-    case 'o':
-      return [width, heads * headDim];
-    case 'gate':
-    case 'up':
-      return [ffn, width];
-    case 'down':
-      return [width, ffn];
-    default:
-      return matrix satisfies never;
-  }
+  return matrixSpec(config, matrix).shape;
 }
 
-function hasBias(config: DecoderConfig, matrix: MatrixName): boolean {
-  if (matrix === 'q' || matrix === 'k' || matrix === 'v') return config.bias.qkv;
-  return matrix === 'o' ? config.bias.output : config.bias.mlp;
+/** Names of the matrices of a layer, in the order of a layer. */
+export function matrixNames(config: DecoderConfig): MatrixName[] {
+  return familyOf(config)
+    .matrices(config)
+    .map(({ name }) => name);
 }
 
-/** The norms of a layer: key of `LayerWeights` → name in the file, for those that the config has. */
-function layerNorms(config: DecoderConfig): readonly (readonly [keyof LayerWeights, string, number])[] {
-  const { width, headDim } = config;
-  const heads = [
-    ['qNorm', 'self_attn.q_norm', headDim],
-    ['kNorm', 'self_attn.k_norm', headDim],
-  ] as const;
-  const outer = config.postNorms
-    ? ([
-        ['inputNorm', 'input_layernorm', width],
-        ['attentionOutNorm', 'post_attention_layernorm', width],
-        ['mlpNorm', 'pre_feedforward_layernorm', width],
-        ['mlpOutNorm', 'post_feedforward_layernorm', width],
-      ] as const)
-    : ([
-        ['inputNorm', 'input_layernorm', width],
-        ['mlpNorm', 'post_attention_layernorm', width],
-      ] as const);
-  return config.headNorms ? [...outer, ...heads] : outer;
+function matrixSpec(config: DecoderConfig, matrix: MatrixName): MatrixSpec {
+  const specs = familyOf(config).matrices(config);
+  return required(
+    specs.find(({ name }) => name === matrix),
+    `the matrix ${matrix} of ${config.family}`,
+  );
 }
-
-const EMBEDDING = 'model.embed_tokens.weight';
-const FINAL_NORM = 'model.norm.weight';
-const HEAD = 'lm_head.weight';
 
 /** Every tensor of a decoder with its shape, by Hugging Face name. */
 export function decoderTensors(config: DecoderConfig): ParameterSpec[] {
-  const specs: ParameterSpec[] = [{ name: EMBEDDING, shape: [config.vocabSize, config.width] }];
+  const family = familyOf(config);
+  const { names } = family;
+  const specs: ParameterSpec[] = [{ name: names.embedding, shape: [config.vocabSize, config.width] }];
+  const [vectors, matrices] = [family.vectors(config), family.matrices(config)];
   config.layers.forEach((_, layer) => {
-    for (const [, path, width] of layerNorms(config))
-      specs.push({ name: `model.layers.${layer}.${path}.weight`, shape: [width] });
-    for (const matrix of MATRICES) {
-      const shape = matrixShape(config, matrix);
-      specs.push({ name: `${matrixPath(layer, matrix)}.weight`, shape });
-      if (hasBias(config, matrix))
-        specs.push({ name: `${matrixPath(layer, matrix)}.bias`, shape: [shape[0]] });
+    const place = `${names.layers}.${layer}`;
+    for (const { path, size } of vectors) specs.push({ name: `${place}.${path}`, shape: [size] });
+    for (const { path, shape, bias } of matrices) {
+      specs.push({ name: `${place}.${path}.weight`, shape });
+      if (bias) specs.push({ name: `${place}.${path}.bias`, shape: [shape[0]] });
     }
   });
-  specs.push({ name: FINAL_NORM, shape: [config.width] });
-  if (!config.tiedHead) specs.push({ name: HEAD, shape: [config.vocabSize, config.width] });
+  specs.push({ name: `${names.finalNorm}.weight`, shape: [config.width] });
+  if (!config.tiedHead) specs.push({ name: names.head, shape: [config.vocabSize, config.width] });
   return specs;
 }
-
-/** Parameters of a layer: one that the config does not ask for would change what the model computes. */
-const LAYER_TENSOR = /^model\.layers\.\d+\..*\.(weight|bias)$/;
 
 /**
  * @throws AlloyError `bad-file` naming the first tensor that is missing, has another shape than the config says, or belongs
@@ -125,8 +84,11 @@ export function checkTensors(config: DecoderConfig, source: TensorSource): void 
       );
     }
   }
+  const { names } = familyOf(config);
   for (const name of source.names?.() ?? []) {
-    if (!LAYER_TENSOR.test(name) || known.has(name)) continue;
+    // One that the config does not ask for would change what the model computes.
+    const parameter = name.startsWith(`${names.layers}.`) && /\.(weight|bias)$/.test(name);
+    if (!parameter || known.has(name) || names.ignored?.test(name)) continue;
     throw new AlloyError(
       'bad-file',
       `${source.file}: the tensor ${name} has no place in the layers that the config describes; take weights and config from the same model.`,
@@ -263,32 +225,30 @@ function assemble(
   tensors: ReadonlyMap<string, Tensor>,
   matrices: ReadonlyMap<string, Weight>,
 ): DecoderWeights {
+  const family = familyOf(config);
+  const { names } = family;
   const weight = (name: string) => required(matrices.get(name), name);
-  const embedding = weight(EMBEDDING);
-  const layers = config.layers.map((_, layer) => {
-    const norms = new Map(
-      layerNorms(config).map(([key, path]) => [key, tensors.get(`model.layers.${layer}.${path}.weight`)]),
-    );
-    const matrix = (name: MatrixName): Matrix => ({
-      weight: weight(`${matrixPath(layer, name)}.weight`),
-      bias: tensors.get(`${matrixPath(layer, name)}.bias`),
+  const tensor = (name: string) => required(tensors.get(name), name);
+  const embedding = weight(names.embedding);
+  const layers = config.layers.map((_, layer): LayerWeights => {
+    const place = `${names.layers}.${layer}`;
+    const matrix = ({ path }: MatrixSpec): Matrix => ({
+      weight: weight(`${place}.${path}.weight`),
+      bias: tensors.get(`${place}.${path}.bias`),
       adapter: undefined,
       delta: undefined,
     });
     return {
-      ...(Object.fromEntries(MATRICES.map((name) => [name, matrix(name)])) as Record<MatrixName, Matrix>),
-      inputNorm: required(norms.get('inputNorm'), 'input norm'),
-      mlpNorm: required(norms.get('mlpNorm'), 'MLP norm'),
-      qNorm: norms.get('qNorm'),
-      kNorm: norms.get('kNorm'),
-      attentionOutNorm: norms.get('attentionOutNorm'),
-      mlpOutNorm: norms.get('mlpOutNorm'),
+      matrices: Object.fromEntries(family.matrices(config).map((spec) => [spec.name, matrix(spec)])),
+      vectors: Object.fromEntries(
+        family.vectors(config).map(({ name, path }) => [name, tensor(`${place}.${path}`)]),
+      ),
     };
   });
   return {
     embedding,
     layers,
-    finalNorm: required(tensors.get(FINAL_NORM), FINAL_NORM),
-    head: config.tiedHead ? embedding : weight(HEAD),
+    finalNorm: tensor(`${names.finalNorm}.weight`),
+    head: config.tiedHead ? embedding : weight(names.head),
   };
 }

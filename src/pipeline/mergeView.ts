@@ -1,5 +1,4 @@
 import type { LiveMerge } from '../merge/liveMerge.ts';
-import { MATRICES } from '../models/decoder.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { MergeCell, MergeView } from './protocol.ts';
 
@@ -22,7 +21,7 @@ export function mergeView(merge: LiveMerge, sources: readonly string[]): MergeVi
     method: merge.method.kind,
     sources,
     layers: 1 + Math.max(-1, ...merge.stats.map(({ layer }) => layer)),
-    matrices: MATRICES.filter((name) => merge.stats.some(({ matrix }) => matrix === name)),
+    matrices: [...new Set(merge.stats.map(({ matrix }) => matrix))],
     cells,
     conflicts: merge.stats.map(({ layer, matrix, conflict }) => ({ layer, matrix, share: conflict })),
   };

@@ -1,6 +1,6 @@
 import type { Gpu } from '../gpu/gpu.ts';
 import type { Weight } from '../graph/tensor.ts';
-import { type DecoderWeights, MATRICES } from '../models/decoder.ts';
+import type { DecoderWeights } from '../models/decoder.ts';
 import { ModelRunner } from './modelRunner.ts';
 import { loadModel, type OpenModel } from './openModel.ts';
 
@@ -73,7 +73,7 @@ export class ModelShelf {
 
 /** What a model's matrices take on the GPU. */
 function weightBytes({ embedding, head, layers }: DecoderWeights): number {
-  const matrices = layers.flatMap((layer) => MATRICES.map((name) => layer[name].weight));
+  const matrices = layers.flatMap((layer) => Object.values(layer.matrices).map(({ weight }) => weight));
   const all = new Set<Weight>([embedding, head, ...matrices]);
   let bytes = 0;
   for (const { chunks } of all) {

@@ -1,4 +1,5 @@
-import { type Activation, gatedBackward, gatedForward } from '../../kernels/gated.ts';
+import type { Activation } from '../../kernels/activation.ts';
+import { gatedBackward, gatedForward } from '../../kernels/gated.ts';
 import type { Graph } from '../graph.ts';
 import type { Tensor } from '../tensor.ts';
 

@@ -1,4 +1,4 @@
-import type { Activation } from '../gated.ts';
+import type { Activation } from '../activation.ts';
 
 /** act(z) as PyTorch defines it, in f64. */
 function act(z: number, activation: Activation): number {
