@@ -41,6 +41,7 @@ export class MemoryStorage implements Storage {
         this.#files.set(checked(path), bytes);
       },
       keep: (bytes) => this.#parts.set(path, bytes),
+      drop: () => this.#parts.delete(path),
     });
   }
 
@@ -87,6 +88,7 @@ async function waitFor(other: Promise<unknown>, signal: AbortSignal | undefined)
 interface WriterEnds {
   commit(bytes: Uint8Array<ArrayBuffer>): void;
   keep(bytes: Uint8Array<ArrayBuffer>): void;
+  drop(): void;
 }
 
 class MemoryWriter implements StorageWriter {
@@ -111,6 +113,7 @@ class MemoryWriter implements StorageWriter {
 
   async abort(options: { keepPart?: boolean } = {}): Promise<void> {
     if (options.keepPart) this.#ends.keep(this.#joined());
+    else this.#ends.drop();
   }
 
   #joined(): Uint8Array<ArrayBuffer> {

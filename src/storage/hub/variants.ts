@@ -1,0 +1,203 @@
+import { AlloyError } from '../../util/errors.ts';
+import type { HubFile, HubListing } from './listing.ts';
+import type { HubReference } from './reference.ts';
+
+/** One of the forms in which a repository offers a model. */
+export interface HubVariant {
+  /** `safetensors`, or the path of a GGUF file. */
+  readonly key: string;
+  readonly format: 'safetensors' | 'gguf';
+  /** What people call it: `Q4_K_M`, `BF16`. */
+  readonly label: string;
+  /** Of all its files, the tokenizer's included. */
+  readonly bytes: number;
+  /** What it surely takes; the parts that an index names come to it. */
+  readonly files: readonly HubFile[];
+}
+
+export const SAFETENSORS = 'safetensors';
+export const WHOLE_FILE = 'model.safetensors';
+export const INDEX_FILE = 'model.safetensors.index.json';
+const SHARD = /^model-\d{5}-of-\d{5}\.safetensors$/u;
+const COMPANIONS = [
+  'config.json',
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'chat_template.jinja',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'merges.txt',
+  'tokenizer.model',
+];
+
+/** What is taken of quantised files, best first; up to `SMALL_BYTES` eight bits cost little and lose nothing. */
+const PREFERRED = [
+  'Q4_K_M',
+  'Q4_K_S',
+  'Q4_K',
+  'Q4_0',
+  'Q4_1',
+  'Q5_K_M',
+  'Q5_K_S',
+  'Q5_0',
+  'Q6_K',
+  'Q8_0',
+  'Q3_K_M',
+  'F16',
+  'BF16',
+  'F32',
+];
+const SMALL_BYTES = 300e6;
+
+/** A file name's word for its quantisation. */
+const QUANTISATION =
+  /(?:^|[-_.])((?:UD-)?(?:I?Q\d+(?:_[A-Z\d]+)*|TQ\d+_\d+|MXFP4|F16|BF16|F32|FP16|FP32|Q8))(?=[-_.]|$)/giu;
+
+/** Every form of a repository that Alloy could read, weights of folders first, then GGUF files by size. */
+export function variantsOf({ files, dtypes }: HubListing): readonly HubVariant[] {
+  const variants: HubVariant[] = [];
+  const folder = folderFiles(files);
+  if (folder) {
+    const weights = files.filter(
+      ({ path }) => SHARD.test(path) && !folder.some((one) => one.path === WHOLE_FILE),
+    );
+    const label = dtypes && dtypes.length > 0 ? dtypes.join(', ') : 'safetensors';
+    variants.push({
+      key: SAFETENSORS,
+      format: 'safetensors',
+      label,
+      bytes: total([...folder, ...weights]),
+      files: folder,
+    });
+  }
+  const gguf = files.filter(isGgufModel).map(
+    (file): HubVariant => ({
+      key: file.path,
+      format: 'gguf',
+      label: quantisationOf(file.path),
+      bytes: file.bytes,
+      files: [file],
+    }),
+  );
+  return [...variants, ...gguf.sort((a, b) => a.bytes - b.bytes)];
+}
+
+/** The files of a folder of weights, without the parts that its index names; undefined where there are no weights. */
+function folderFiles(files: readonly HubFile[]): readonly HubFile[] | undefined {
+  const byPath = new Map(files.map((file) => [file.path, file]));
+  const weights = byPath.get(WHOLE_FILE) ?? byPath.get(INDEX_FILE);
+  if (!weights || !byPath.has('config.json')) return undefined;
+  return [...COMPANIONS.flatMap((name) => byPath.get(name) ?? []), weights];
+}
+
+/** Vision towers and matrices of importance are GGUF files too, and parts of one cannot be read alone. */
+function isGgufModel({ path }: HubFile): boolean {
+  return /\.gguf$/iu.test(path) && !/(?:^|[-_./])(?:mmproj|imatrix)/iu.test(path) && !isPart(path);
+}
+
+function isPart(path: string): boolean {
+  return /-\d{5}-of-\d{5}\.gguf$/iu.test(path);
+}
+
+function quantisationOf(path: string): string {
+  const name =
+    path
+      .split('/')
+      .at(-1)
+      ?.replace(/\.gguf$/iu, '') ?? path;
+  const found = [...name.matchAll(QUANTISATION)].at(-1)?.[1];
+  return found?.toUpperCase() ?? name;
+}
+
+/**
+ * The form that a reference means: the one that it names, else safetensors, else a GGUF file of a sensible size.
+ * @throws AlloyError `missing-file`, `unsupported`, `bad-argument`
+ */
+export function chooseVariant(listing: HubListing, { file, variant }: HubReference): HubVariant {
+  const variants = variantsOf(listing);
+  const known = variants.map(({ key, label }) => (key === SAFETENSORS ? SAFETENSORS : label)).join(', ');
+  if (file !== undefined) {
+    const found = variants.find(({ key }) => key === file);
+    if (found) return found;
+    throw noFile(listing, file, variants);
+  }
+  if (variant !== undefined) {
+    const wanted = variant.toLowerCase();
+    const named = variants.filter(
+      ({ label, key }) => label.toLowerCase() === wanted || key.toLowerCase() === wanted,
+    );
+    const [found, other] = named;
+    if (found && other) {
+      throw new AlloyError(
+        'bad-argument',
+        `${listing.id} has more than one ${variant}: ${named.map(({ key }) => key).join(', ')}; name the file (hub:${listing.id}/FILE).`,
+      );
+    }
+    if (found) return found;
+    throw new AlloyError(
+      'missing-file',
+      `${listing.id} has no variant ${variant}; it has ${known || 'none that Alloy reads'}.`,
+    );
+  }
+  const chosen = defaultVariant(variants);
+  if (chosen) return chosen;
+  throw nothingToRead(listing);
+}
+
+/** What is recommended where nobody chose. */
+export function defaultVariant(variants: readonly HubVariant[]): HubVariant | undefined {
+  const folder = variants.find(({ format }) => format === 'safetensors');
+  if (folder) return folder;
+  const named = (label: string) => variants.find((one) => one.label === label);
+  const eight = named('Q8_0');
+  if (eight && eight.bytes <= SMALL_BYTES) return eight;
+  for (const label of PREFERRED) {
+    const found = named(label);
+    if (found) return found;
+  }
+  return variants[0];
+}
+
+function noFile(listing: HubListing, file: string, variants: readonly HubVariant[]): AlloyError {
+  const there = listing.files.some(({ path }) => path === file);
+  if (there && isPart(file)) return splitFile(listing.id, file);
+  if (there) {
+    return new AlloyError(
+      'unsupported',
+      `${file} of ${listing.id} is no model by itself; name another file.`,
+    );
+  }
+  const gguf = variants.filter(({ format }) => format === 'gguf').map(({ key }) => key);
+  const has = gguf.length > 0 ? `it has ${gguf.join(', ')}` : 'it has no GGUF file';
+  return new AlloyError(
+    'missing-file',
+    `${listing.id} has no file ${file} at ${listing.commit.slice(0, 8)}; ${has}.`,
+  );
+}
+
+function splitFile(id: string, file: string): AlloyError {
+  return new AlloyError(
+    'unsupported',
+    `${file} of ${id} is one part of a GGUF file that was split, which Alloy does not read; choose a file in one piece.`,
+  );
+}
+
+function nothingToRead({ id, files }: HubListing): AlloyError {
+  const part = files.find(({ path }) => isPart(path));
+  if (part) return splitFile(id, part.path);
+  const has = (pattern: RegExp) => files.some(({ path }) => pattern.test(path));
+  const why = has(/^adapter_(?:model|config)\./u)
+    ? 'it holds an adapter alone; use a model with its weights merged'
+    : has(/(?:pytorch_model.*|consolidated.*)\.(?:bin|pth)$/u)
+      ? 'its weights are pickled (PyTorch), which cannot be read safely; look for a version in safetensors or GGUF'
+      : has(/\.safetensors$/u)
+        ? `it has no config.json with ${WHOLE_FILE} or ${INDEX_FILE} at its top`
+        : 'it has neither safetensors nor a GGUF file';
+  return new AlloyError('unsupported', `${id} has nothing that Alloy reads: ${why}.`);
+}
+
+export function total(files: readonly { readonly bytes: number }[]): number {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0);
+}
