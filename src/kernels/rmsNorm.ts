@@ -29,16 +29,16 @@ export interface RmsNormShape {
 }
 
 /** Threads of a row: a power of two. */
-type Lanes = 1 | 16 | 64 | 256;
+export type Lanes = 1 | 16 | 64 | 256;
 
-function lanesOf(width: number, tuning: Tuning): Lanes {
+export function lanesOf(width: number, tuning: Tuning): Lanes {
   if (tuning === 'software') return 1;
   if (width <= 128) return 16;
   return width <= 1024 ? 64 : 256;
 }
 
 /** Row, lane and workgroup shape shared by the kernels that give `lanes` threads to a row. */
-function rowFrame(lanes: Lanes): { threads: number; rowsPerGroup: number; wgsl: string } {
+export function rowFrame(lanes: Lanes): { threads: number; rowsPerGroup: number; wgsl: string } {
   const threads = Math.max(64, lanes);
   const rowsPerGroup = threads / lanes;
   const reduce =
@@ -134,7 +134,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 }`,
 });
 
-function weightSumKernel(accumulate: boolean) {
+export function weightSumKernel(accumulate: boolean) {
   return defineKernel({
     name: `rmsNorm.weightSum${accumulate ? '.add' : ''}`,
     buffers: { partials: read('f32'), dw: write('f32') },
@@ -152,7 +152,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 
 const MAX_STRIPS = 256;
 
-function stripsOf(rows: number): { strip: number; strips: number } {
+export function stripsOf(rows: number): { strip: number; strips: number } {
   const strip = Math.max(8, Math.ceil(rows / MAX_STRIPS));
   return { strip, strips: Math.max(1, Math.ceil(rows / strip)) };
 }
