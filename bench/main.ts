@@ -5,7 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Gpu } from '../src/gpu/gpu.ts';
+import { WebGpu } from '../src/gpu/webGpu.ts';
 import { AlloyError } from '../src/util/errors.ts';
 import { LARGE_MATMULS, MATMULS } from './matmulCase.ts';
 import {
@@ -76,7 +76,7 @@ function readOptions(args: string[]): Options {
 const print = (text = '') => console.log(text);
 
 async function describeAdapter(): Promise<{ adapter: string; software: boolean }> {
-  const gpu = await Gpu.open(await provideNavigatorGpu());
+  const gpu = await WebGpu.open(await provideNavigatorGpu());
   return { adapter: gpu.name, software: gpu.info.software };
 }
 

@@ -11,8 +11,8 @@
 import { parseArgs } from 'node:util';
 import { openDawn } from '../src/gpu/dawn.ts';
 import type { DeviceBuffer } from '../src/gpu/deviceBuffer.ts';
-import { Gpu } from '../src/gpu/gpu.ts';
 import type { Dispatch } from '../src/gpu/kernel.ts';
+import { WebGpu } from '../src/gpu/webGpu.ts';
 import { type MatrixOperand, matmulNN, matmulNT, matmulTN, type Tuning } from '../src/kernels/matmul.ts';
 import type { Strategy } from '../src/kernels/matmulStrategy.ts';
 import { dataBytes, formatName, scaleBytes, type WeightFormat } from '../src/kernels/weightFormat.ts';
@@ -43,7 +43,7 @@ const { values: options } = parseArgs({
     tuning: { type: 'string' },
   },
 });
-const gpu = await Gpu.open(await openDawn());
+const gpu = await WebGpu.open(await openDawn());
 const tuning = (options.tuning ?? (gpu.info.software ? 'software' : 'gpu')) as Tuning;
 const sizes = (options.sizes ?? (gpu.info.software ? '256,512,1024' : '1024,2048,4096'))
   .split(',')

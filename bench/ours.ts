@@ -1,6 +1,6 @@
 /** Alloy's own engine: the step of `Trainer` on fully trainable weights, and the matrix product kernel. */
 import { Trainer } from '../src/distill/trainer.ts';
-import { Gpu } from '../src/gpu/gpu.ts';
+import { WebGpu } from '../src/gpu/webGpu.ts';
 import { matmulNT } from '../src/kernels/matmul.ts';
 import { parseConfig } from '../src/models/config.ts';
 import type { TensorSource } from '../src/models/tensorSource.ts';
@@ -19,7 +19,7 @@ import {
 } from './trainCase.ts';
 
 export async function openOurs(): Promise<BenchEngine> {
-  const gpu = await Gpu.open();
+  const gpu = await WebGpu.open();
   return {
     name: 'alloy',
     version: 'this tree',
@@ -28,7 +28,7 @@ export async function openOurs(): Promise<BenchEngine> {
   };
 }
 
-async function openStep(gpu: Gpu, trainCase: TrainCase): Promise<Stepper> {
+async function openStep(gpu: WebGpu, trainCase: TrainCase): Promise<Stepper> {
   const { width, layers, heads, feedForward, vocab, tokens, batch } = trainCase;
   const config = parseConfig(
     {
@@ -100,7 +100,7 @@ function hashedTensors(trainCase: TrainCase): TensorSource {
   };
 }
 
-function openMatmul(gpu: Gpu, matmulCase: MatmulCase): MatmulRunner {
+function openMatmul(gpu: WebGpu, matmulCase: MatmulCase): MatmulRunner {
   const { rows: m, outputs: n, inputs: k } = matmulCase;
   const x = gpu.createFrom(matmulInput(matmulCase), 'x');
   const y = gpu.createBuffer(4 * m * n, 'y');
@@ -119,12 +119,12 @@ function openMatmul(gpu: Gpu, matmulCase: MatmulCase): MatmulRunner {
   };
 }
 
-function f32Weight(gpu: Gpu, matmulCase: MatmulCase) {
+function f32Weight(gpu: WebGpu, matmulCase: MatmulCase) {
   return { format: { kind: 'f32' as const }, data: gpu.createFrom(matmulWeights(matmulCase), 'W') };
 }
 
 /** The same nibbles and scales as in the ONNX model; the zero point becomes the minimum −8 · scale. */
-function q4Weight(gpu: Gpu, matmulCase: MatmulCase) {
+function q4Weight(gpu: WebGpu, matmulCase: MatmulCase) {
   const { nibbles, scales } = packedWeights(matmulCase);
   const pairs = new Float32Array(2 * scales.length);
   scales.forEach((scale, group) => {

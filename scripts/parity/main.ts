@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { openDawn } from '../../src/gpu/dawn.ts';
-import { Gpu } from '../../src/gpu/gpu.ts';
+import { WebGpu } from '../../src/gpu/webGpu.ts';
 import { Checks } from './checks.ts';
 import { checkMerge } from './merge.ts';
 import { checkModels } from './models.ts';
@@ -24,7 +24,7 @@ async function main(): Promise<number> {
   }
   const goldens = process.env.ALLOY_GOLDENS ?? join(import.meta.dirname, '../../fixtures/goldens');
   const checks = new Checks();
-  const gpu = await Gpu.open(await openDawn());
+  const gpu = await WebGpu.open(await openDawn());
   console.log(`parity of ${goldens} on ${gpu.name}`);
   const parts: Readonly<Record<Part, () => Promise<void>>> = {
     models: () => checkModels(gpu, goldens, checks),

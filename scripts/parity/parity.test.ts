@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openDawn } from '../../src/gpu/dawn.ts';
-import { Gpu } from '../../src/gpu/gpu.ts';
 import { testGpu } from '../../src/gpu/testing.ts';
+import { WebGpu } from '../../src/gpu/webGpu.ts';
 import type { TensorSource } from '../../src/models/tensorSource.ts';
 import { Checks } from './checks.ts';
 import { checkMerge } from './merge.ts';
@@ -21,7 +21,7 @@ test('models of every family agree with the recordings', async () => {
 });
 
 test('so do they with the kernels that real GPUs run', async () => {
-  const gpu = await Gpu.open(await openDawn(), { software: false });
+  const gpu = await WebGpu.open(await openDawn(), { software: false });
   const checks = new Checks(quiet);
   await checkModels(gpu, goldens, checks, undefined, ['gemma3', 'llama-tied-gqa', 'qwen2']);
   expect(checks.failed).toEqual([]);

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { openDawn } from '../gpu/dawn.ts';
 import type { Gpu } from '../gpu/gpu.ts';
 import { testGpu, testValues } from '../gpu/testing.ts';
+import { WebGpu } from '../gpu/webGpu.ts';
 import type { Recomputation } from '../graph/recompute.ts';
 import { TrainableAdapters } from '../models/adapters.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
@@ -310,4 +312,18 @@ test('a step that is not finite changes nothing, nor does any after it, and its 
     parameter: expect.stringContaining('layers.1.mlp.down_proj'),
   });
   dispose();
+});
+
+test('submits cut as finely as can be change no bit', async () => {
+  const run = async (gpu: Gpu) => {
+    const { trainer, parameters, config, dispose } = await loraTrainer(gpu, LLAMA, 'q4');
+    const micro = randomMicro(config.vocabSize, 101);
+    for (let step = 1; step <= 2; step++) await trainer.step([micro], 1e-2, step);
+    const values = await parameters.snapshot();
+    dispose();
+    return values.map(({ buffer }) => new Uint32Array(buffer));
+  };
+  const gpu = await WebGpu.open(await openDawn(), { submitGroups: 1 });
+  expect(await run(gpu)).toEqual(await run(await testGpu()));
+  gpu.dispose();
 });

@@ -3,8 +3,7 @@
  * replay of three programs: clear the gradients, add those of each micro-batch, clip and update.
  */
 import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
-import { Readback } from '../gpu/readback.ts';
+import type { Gpu, Readback } from '../gpu/gpu.ts';
 import { Graph, tensorIn } from '../graph/graph.ts';
 import { headLoss, type LossBuffers } from '../graph/ops/headLoss.ts';
 import { type Planned, plan, SlotPool } from '../graph/plan.ts';
@@ -127,7 +126,7 @@ export class Trainer {
     this.#hyper = own('hyper-parameters', 8);
     this.#gradScale = own('gradient scale', 2);
     const ring = own('loss ring', RING_LENGTH * RING_ENTRY);
-    this.#ring = new Readback(gpu, this.#bufferOf(ring), 4);
+    this.#ring = gpu.readback(this.#bufferOf(ring), 4);
     const state = own('state', 4);
     const record = { losses: this.losses, weights: this.#inputs.weights, state, ring };
     this.#clear = this.#plan('clear gradients', (graph) => {

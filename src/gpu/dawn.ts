@@ -1,5 +1,6 @@
 import { AlloyError } from '../util/errors.ts';
-import { Gpu } from './gpu.ts';
+import type { Gpu } from './gpu.ts';
+import { WebGpu } from './webGpu.ts';
 
 /** Dawn's instance must outlive its devices: collected early, it takes the process down. */
 let instance: GPU | undefined;
@@ -25,5 +26,5 @@ export async function openDawnGpu(): Promise<Gpu> {
       "Dawn found no graphics adapter; install a Vulkan driver (without a GPU, Mesa's lavapipe: the Debian package mesa-vulkan-drivers).",
     );
   }
-  return Gpu.open(dawn);
+  return WebGpu.open(dawn);
 }

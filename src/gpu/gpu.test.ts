@@ -1,6 +1,10 @@
 import { expect, test } from 'vitest';
+import { openDawn } from './dawn.ts';
 import { defineKernel, dispatch, LINEAR_GROUP, linearGrid, read, write } from './kernel.ts';
+import { PaperGpu } from './paperGpu.ts';
+import { cutIntoSubmits } from './submitClock.ts';
 import { runOnGpu, testGpu, testValues } from './testing.ts';
+import { WebGpu } from './webGpu.ts';
 
 const axpy = defineKernel({
   name: 'test.axpy',
@@ -31,7 +35,8 @@ test('replaying a program creates nothing', async () => {
   await program.run();
   const before = { ...gpu.stats };
   for (let step = 0; step < 5; step++) await program.run();
-  expect({ ...gpu.stats, submits: 0 }).toEqual({ ...before, submits: 0 });
+  const after = { ...gpu.stats, submits: before.submits, longestSubmitMs: before.longestSubmitMs };
+  expect(after).toEqual(before);
   const got = await gpu.downloadF32(y);
   expect(got[3]).toBeCloseTo(6 * testValues(64)[3]!, 5);
 });
@@ -51,11 +56,101 @@ test('a kernel whose feature the device lacks runs as its fallback', async () =>
     params: { count: 'u32', a: 'f32' },
     enable: ['a_feature_that_no_device_has'],
     fallback: axpy,
-    code: 'this does not compile',
+    code: '@compute @workgroup_size(1) fn main() { this does not compile }',
   });
   const x = testValues(64);
   const out = await runOnGpu({ x, y: new Float32Array(64) }, ({ x, y }) => [
     dispatch(ahead, { x, y }, { count: 64, a: 2 }, [1, 1, 1]),
   ]);
   expect(out.y[5]).toBeCloseTo(2 * x[5]!, 6);
+});
+
+const places = defineKernel({
+  name: 'test.places',
+  buffers: { y: write('u32') },
+  params: { width: 'u32' },
+  code: `
+    @compute @workgroup_size(2, 1, 1)
+    fn main(
+      @builtin(workgroup_id) group: vec3<u32>,
+      @builtin(global_invocation_id) id: vec3<u32>,
+      @builtin(num_workgroups) groups: vec3<u32>,
+    ) {
+      let at = (id.z * groups.y + id.y) * params.width + id.x;
+      y[at] += 1u + group.x + 100u * group.y + 10000u * group.z + 1000000u * (groups.x + groups.y + groups.z);
+    }`,
+});
+
+test('a dispatch that is cut into parts computes what it does as a whole', async () => {
+  const grid = [5, 3, 2] as const;
+  const run = async (gpu: WebGpu) => {
+    const y = gpu.createBuffer(4 * 60, 'y');
+    gpu.run([dispatch(places, { y }, { width: 10 }, grid)]);
+    return [...(await gpu.downloadU32(y))];
+  };
+  const whole = await WebGpu.open(await openDawn());
+  const parts = await WebGpu.open(await openDawn(), { submitGroups: 4 });
+  const expected = await run(whole);
+  expect(expected[59]).toBe(1 + 4 + 200 + 10_000 + 10_000_000);
+  expect(await run(parts)).toEqual(expected);
+  expect(parts.stats.submits).toBeGreaterThan(whole.stats.submits + 3);
+  for (const gpu of [whole, parts]) gpu.dispose();
+});
+
+test('submits are cut by what is known of their dispatches', () => {
+  const step = (ms: number | undefined, grid: readonly [number, number, number] = [64, 1, 1]) => ({
+    grid,
+    cost: { ms, first: undefined },
+  });
+  const cut = (...steps: ReturnType<typeof step>[]) =>
+    cutIntoSubmits(steps, { software: true, groups: undefined }).map((parts) =>
+      parts.map(({ base, grid, share }) => [base, grid, share]),
+    );
+  const all = (x: number) => [[0, 0, 0], [x, 1, 1], 1];
+  expect(cut(step(50), step(50), step(50), step(1))).toEqual([
+    [all(64), all(64)],
+    [all(64), all(64)],
+  ]);
+  expect(cut(step(1), step(undefined), step(undefined), step(1))).toEqual([
+    [all(64)],
+    [all(64)],
+    [all(64)],
+    [all(64)],
+  ]);
+  expect(cut(step(200, [3, 9, 1]))).toEqual([
+    [[[0, 0, 0], [3, 5, 1], 5 / 9]],
+    [[[0, 5, 0], [3, 4, 1], 4 / 9]],
+  ]);
+  expect(cut(step(undefined, [2048, 1, 1]))).toHaveLength(2);
+  expect(cut(step(1000, [1, 1, 2]))).toHaveLength(2);
+});
+
+test('memory is counted by what it is for, and never beyond what may be used', async () => {
+  const limits = { totalBytes: 4000, bindingBytes: 2048 };
+  const real = await WebGpu.open(await openDawn(), { limits });
+  for (const gpu of [real, new PaperGpu({ limits })]) {
+    const x = gpu.createBuffer(1000, 'x', 'weights');
+    const y = gpu.createBuffer(2500, 'y', 'optimizer');
+    expect(() => gpu.createBuffer(501, 'z')).toThrow(/"z" of 504 B does not fit: 3.5 kB of the 4.0 kB/u);
+    gpu.destroyBuffer(x);
+    gpu.destroyBuffer(x);
+    expect(gpu.stats).toMatchObject({ bytes: 2500, peakBytes: 3500 });
+    expect(gpu.memory.parts).toMatchObject({ weights: 0, optimizer: 2500 });
+    expect(gpu.memory.peakParts).toMatchObject({ weights: 1000, optimizer: 2500, scratch: 0 });
+    const small = gpu.createBuffer(256, 'small');
+    const both = dispatch(axpy, { x: small, y }, { count: 64, a: 1 }, [1, 1, 1]);
+    expect(() => gpu.record([both], 'large')).toThrow(
+      /"y" takes 2.5 kB but this adapter binds at most 2.0 kB/u,
+    );
+    expect(gpu.stats.bytes).toBe(2756);
+    const fails = () =>
+      gpu.allOrNothing(() => {
+        gpu.createBuffer(100, 'kept?');
+        throw new Error('no');
+      });
+    expect(fails).toThrow('no');
+    if (gpu === real) expect(gpu.stats.bytes).toBe(2756);
+    await gpu.settled();
+  }
+  real.dispose();
 });

@@ -1,7 +1,10 @@
-import { AlloyError } from '../util/errors.ts';
-import { DeviceBuffer } from './deviceBuffer.ts';
-import type { Dispatch, Kernel } from './kernel.ts';
-import { Program } from './program.ts';
+/**
+ * What the engine asks of a device. Everything above speaks to this interface alone: `WebGpu` runs it, `PaperGpu` only
+ * counts what it would take.
+ */
+import type { DeviceBuffer } from './deviceBuffer.ts';
+import type { Dispatch } from './kernel.ts';
+import type { MemoryKind, MemoryLedger } from './memoryLedger.ts';
 
 export interface GpuInfo {
   readonly vendor: string;
@@ -19,303 +22,122 @@ export interface GpuLimits {
   readonly bindingBytes: number;
   readonly workgroupBytes: number;
   readonly workgroupThreads: number;
+  /** What all buffers together may take: what the person allows, since no adapter tells. */
+  readonly totalBytes: number;
 }
 
 /** Counts since the device was opened; tests use them to show that a replayed step creates nothing. */
 export interface GpuStats {
   /** Buffers ever made, staging and parameter blocks included. */
   buffersMade: number;
-  bytes: number;
-  peakBytes: number;
+  /** What all buffers take now, and what they took at most. */
+  readonly bytes: number;
+  readonly peakBytes: number;
   bindGroups: number;
   pipelines: number;
   submits: number;
   readbacks: number;
+  /** The longest time that one submit has kept the device busy, where programs are cut by what was measured. */
+  longestSubmitMs: number;
 }
 
-const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
+/** A list of dispatches with everything made beforehand, to be replayed. */
+export interface Program {
+  readonly label: string;
+  readonly dispatches: number;
+  /** Encodes and submits all dispatches; returns at once. */
+  submit(): void;
+  /** Submits and waits while more than two earlier runs are unfinished. */
+  run(): Promise<void>;
+  /**
+   * Milliseconds on the GPU for every dispatch, in order (needs `timestamp-query`); one pass a dispatch, so slower
+   * than a run.
+   */
+  profile(): Promise<{ kernel: string; ms: number }[]>;
+  /** Frees the parameters; the buffers of the dispatches belong to whoever made them. */
+  dispose(): void;
+}
 
-/** Raised to what the adapter has; everything else stays at WebGPU's defaults, which kernels may rely on. */
-const RAISED_LIMITS = [
-  'maxBufferSize',
-  'maxStorageBufferBindingSize',
-  'maxComputeWorkgroupStorageSize',
-  'maxComputeInvocationsPerWorkgroup',
-  'maxComputeWorkgroupSizeX',
-  'maxStorageBuffersPerShaderStage',
-] as const;
+/** Reads one range of a buffer again and again, so that reading losses or tokens in a loop creates nothing. */
+export interface Readback {
+  /** True while another `read` may start. */
+  readonly ready: boolean;
+  /** The range as it is after all that was submitted before this call. */
+  read(): Promise<ArrayBuffer>;
+  dispose(): void;
+}
 
-/** An open device: buffers, pipelines, recorded programs, readback and what went wrong. */
-export class Gpu {
+/** An open device: buffers, recorded programs, readback and what went wrong. */
+export interface Gpu {
   readonly info: GpuInfo;
   readonly limits: GpuLimits;
-  readonly stats: GpuStats = {
-    buffersMade: 0,
-    bytes: 0,
-    peakBytes: 0,
-    bindGroups: 0,
-    pipelines: 0,
-    submits: 0,
-    readbacks: 0,
-  };
-  readonly device: GPUDevice;
+  readonly stats: GpuStats;
+  /** What its buffers are for. */
+  readonly memory: MemoryLedger;
+  /** The adapter as a person would name it. */
+  readonly name: string;
   /** Resolves with the reason when the device is lost (also after `dispose`). */
   readonly lost: Promise<string>;
-  #failure: AlloyError | undefined;
-  #pipelines = new Map<string, { wgsl: string; pipeline: GPUComputePipeline; layout: GPUBindGroupLayout }>();
-  #inFlight: Promise<void>[] = [];
-
-  private constructor(device: GPUDevice, info: GpuInfo) {
-    this.device = device;
-    this.info = info;
-    this.limits = {
-      bufferBytes: device.limits.maxBufferSize,
-      bindingBytes: device.limits.maxStorageBufferBindingSize,
-      workgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
-      workgroupThreads: device.limits.maxComputeInvocationsPerWorkgroup,
-    };
-    this.lost = device.lost.then((reason) => {
-      this.#failure ??= new AlloyError(
-        'device-lost',
-        `The GPU was lost (${reason.message || reason.reason}); reopen the device and resume from the last checkpoint.`,
-      );
-      return reason.message || reason.reason;
-    });
-    device.addEventListener('uncapturederror', (event) => {
-      const { error } = event as GPUUncapturedErrorEvent;
-      const code = error instanceof GPUOutOfMemoryError ? 'out-of-memory' : 'internal';
-      this.#failure ??= new AlloyError(code, `The GPU reported an error: ${error.message}`);
-    });
-  }
 
   /**
-   * Opens the adapter that `navigator.gpu` offers (the first argument replaces it in Node).
-   * @param options.software overrides what the adapter is taken for, so that a test can run the kernels of GPUs on a
-   *   software adapter
-   * @throws AlloyError `no-webgpu` with what is missing and what to do.
+   * Storage that kernels and copies can use; zero-filled. `bytes` is rounded up to a multiple of 4.
+   * @throws AlloyError `out-of-memory` where the limits are in the way; see `settled` for what the device itself lacks
    */
-  static async open(
-    gpu: GPU | undefined = globalThis.navigator?.gpu,
-    options: { readonly software?: boolean } = {},
-  ): Promise<Gpu> {
-    if (!gpu) {
-      throw new AlloyError(
-        'no-webgpu',
-        'This browser has no WebGPU (navigator.gpu is missing); use a current Chrome, Edge, Safari 26 or Firefox on a secure page.',
-      );
-    }
-    const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-    if (!adapter) {
-      throw new AlloyError(
-        'no-webgpu',
-        'WebGPU found no adapter; update the graphics driver or switch on hardware acceleration in the browser.',
-      );
-    }
-    const features = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
-    const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]]));
-    const device = await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
-    const { vendor, architecture, device: model, description } = adapter.info;
-    const words = `${vendor} ${architecture} ${description}`;
-    const software =
-      options.software ??
-      (adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|basic render|\bcpu\b/i.test(words));
-    return new Gpu(device, {
-      vendor,
-      architecture,
-      model,
-      description,
-      software,
-      features: new Set(features),
-    });
-  }
-
-  /** The adapter as a person would name it. */
-  get name(): string {
-    const { description, vendor, architecture, model } = this.info;
-    const driver = description || [vendor, architecture].filter(Boolean).join(' ') || 'WebGPU adapter';
-    return /[a-z]{2}/i.test(model) ? `${model} (${driver})` : driver;
-  }
-
-  /** Storage that kernels and copies can use; zero-filled. `bytes` is rounded up to a multiple of 4. */
-  createBuffer(bytes: number, label: string): DeviceBuffer {
-    const size = Math.max(16, Math.ceil(bytes / 4) * 4);
-    if (size > this.limits.bufferBytes) {
-      throw new AlloyError(
-        'out-of-memory',
-        `The buffer "${label}" needs ${size} bytes but this adapter allows ${this.limits.bufferBytes}; choose a smaller model, batch or context.`,
-      );
-    }
-    const raw = this.makeBuffer({
-      label,
-      size,
-      usage: GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST,
-    });
-    this.stats.bytes += size;
-    this.stats.peakBytes = Math.max(this.stats.peakBytes, this.stats.bytes);
-    return new DeviceBuffer(raw, 0, size, label);
-  }
-
-  makeBuffer(descriptor: GPUBufferDescriptor): GPUBuffer {
-    this.stats.buffersMade++;
-    return this.device.createBuffer(descriptor);
-  }
-
+  createBuffer(bytes: number, label: string, kind?: MemoryKind): DeviceBuffer;
   /** Frees a buffer made by `createBuffer` (never a slice). */
-  destroyBuffer(buffer: DeviceBuffer): void {
-    buffer.raw.destroy();
-    this.stats.bytes -= buffer.raw.size;
-  }
+  destroyBuffer(buffer: DeviceBuffer): void;
+  /** A buffer that holds `data`. */
+  createFrom(data: ArrayBufferView<ArrayBuffer>, label: string, kind?: MemoryKind): DeviceBuffer;
+  /** Runs `make`; where it throws, all buffers that it has made are freed. */
+  allOrNothing<T>(make: () => T): T;
+  /**
+   * Resolves when the device has granted every buffer made so far. To be awaited before programs over new buffers run.
+   * @throws AlloyError `out-of-memory` naming what it had no room for; free what was made with it
+   */
+  settled(): Promise<void>;
 
   /** Queues a copy from host memory; ordered with the programs submitted before and after. `offset` in bytes. */
-  upload(buffer: DeviceBuffer, data: ArrayBufferView<ArrayBuffer>, offset = 0): void {
-    if (offset + data.byteLength > buffer.bytes) {
-      throw new AlloyError(
-        'internal',
-        `upload of ${data.byteLength} bytes at ${offset} overruns "${buffer.label}" (${buffer.bytes})`,
-      );
-    }
-    const tail = data.byteLength % 4;
-    if (tail === 0) {
-      this.device.queue.writeBuffer(
-        buffer.raw,
-        buffer.offset + offset,
-        data.buffer,
-        data.byteOffset,
-        data.byteLength,
-      );
-      return;
-    }
-    const padded = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
-    padded.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    this.device.queue.writeBuffer(buffer.raw, buffer.offset + offset, padded);
-  }
-
-  /** A buffer that holds `data`. */
-  createFrom(data: ArrayBufferView<ArrayBuffer>, label: string): DeviceBuffer {
-    const buffer = this.createBuffer(data.byteLength, label);
-    this.upload(buffer, data);
-    return buffer;
-  }
-
-  /** Copies a range back to the host, after all that was submitted before. */
-  async download(buffer: DeviceBuffer, offset = 0, bytes = buffer.bytes - offset): Promise<ArrayBuffer> {
-    const size = Math.ceil(bytes / 4) * 4;
-    const staging = this.makeBuffer({
-      size,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
-    const encoder = this.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(buffer.raw, buffer.offset + offset, staging, 0, size);
-    this.#submit(encoder.finish());
-    this.stats.readbacks++;
-    try {
-      await staging.mapAsync(GPUMapMode.READ);
-    } catch (cause) {
-      await Promise.resolve();
-      this.check();
-      throw new AlloyError('device-lost', `Reading "${buffer.label}" back from the GPU failed.`, { cause });
-    }
-    const copy = staging.getMappedRange().slice(0, bytes);
-    staging.destroy();
-    this.check();
-    return copy;
-  }
-
-  async downloadF32(
+  upload(buffer: DeviceBuffer, data: ArrayBufferView<ArrayBuffer>, offset?: number): void;
+  /**
+   * Copies a range back to the host, after all that was submitted before. A large range is read in pieces: nothing may
+   * write it meanwhile.
+   */
+  download(buffer: DeviceBuffer, offset?: number, bytes?: number): Promise<ArrayBuffer>;
+  downloadF32(
     buffer: DeviceBuffer,
-    elements = buffer.bytes / 4,
-    offsetBytes = 0,
-  ): Promise<Float32Array<ArrayBuffer>> {
-    return new Float32Array(await this.download(buffer, offsetBytes, elements * 4));
-  }
-
-  async downloadU32(
+    elements?: number,
+    offsetBytes?: number,
+  ): Promise<Float32Array<ArrayBuffer>>;
+  downloadU32(
     buffer: DeviceBuffer,
-    elements = buffer.bytes / 4,
-    offsetBytes = 0,
-  ): Promise<Uint32Array<ArrayBuffer>> {
-    return new Uint32Array(await this.download(buffer, offsetBytes, elements * 4));
-  }
-
-  /** Compiles a kernel once per name, or its fallback where this device lacks a feature it enables. */
-  pipeline(kernel: Kernel): { pipeline: GPUComputePipeline; layout: GPUBindGroupLayout } {
-    if (kernel.fallback && !kernel.enable.every((feature) => this.info.features.has(feature))) {
-      return this.pipeline(kernel.fallback);
-    }
-    const known = this.#pipelines.get(kernel.name);
-    if (known) {
-      if (known.wgsl !== kernel.wgsl)
-        throw new AlloyError('internal', `two kernels are called "${kernel.name}"`);
-      return known;
-    }
-    const entries: GPUBindGroupLayoutEntry[] = kernel.buffers.map(({ writable }, binding) => ({
-      binding,
-      visibility: GPUShaderStage.COMPUTE,
-      buffer: { type: writable ? 'storage' : 'read-only-storage' },
-    }));
-    if (kernel.params.length > 0) {
-      entries.push({
-        binding: entries.length,
-        visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: 'uniform' },
-      });
-    }
-    const layout = this.device.createBindGroupLayout({ label: kernel.name, entries });
-    const pipeline = this.device.createComputePipeline({
-      label: kernel.name,
-      layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout] }),
-      compute: {
-        module: this.device.createShaderModule({ label: kernel.name, code: kernel.wgsl }),
-        entryPoint: 'main',
-      },
-    });
-    this.stats.pipelines++;
-    const made = { wgsl: kernel.wgsl, pipeline, layout };
-    this.#pipelines.set(kernel.name, made);
-    return made;
-  }
+    elements?: number,
+    offsetBytes?: number,
+  ): Promise<Uint32Array<ArrayBuffer>>;
+  /** @param depth reads that may be under way at once */
+  readback(source: DeviceBuffer, depth?: number): Readback;
 
   /** Records dispatches for replay: pipelines, parameters and bind groups are made here and never again. */
-  record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {
-    return new Program(this, dispatches, label);
-  }
-
+  record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program;
   /** Records, runs and forgets; for work that happens once, and for tests. */
-  run(dispatches: readonly Dispatch<DeviceBuffer>[], label = 'once'): void {
-    const program = this.record(dispatches, label);
-    program.submit();
-    program.dispose();
-  }
-
-  submit(commands: GPUCommandBuffer): void {
-    this.#submit(commands);
-  }
-
+  run(dispatches: readonly Dispatch<DeviceBuffer>[], label?: string): void;
   /** Waits until at most `depth` earlier calls of `throttle` are unfinished on the GPU. */
-  async throttle(depth = 2): Promise<void> {
-    this.#inFlight.push(this.device.queue.onSubmittedWorkDone().then(() => undefined));
-    while (this.#inFlight.length > depth) await this.#inFlight.shift();
-    this.check();
-  }
-
+  throttle(depth?: number): Promise<void>;
   /** Waits for everything that was submitted. */
-  async idle(): Promise<void> {
-    await this.device.queue.onSubmittedWorkDone();
-    this.#inFlight.length = 0;
-    this.check();
-  }
-
+  idle(): Promise<void>;
   /** @throws AlloyError the first error that the device reported, or that it was lost. */
-  check(): void {
-    if (this.#failure) throw this.#failure;
-  }
+  check(): void;
+  dispose(): void;
+}
 
-  dispose(): void {
-    this.device.destroy();
-  }
+/** A large range is read back in pieces of this size. */
+export const STAGING_BYTES = 16 * 1024 * 1024;
 
-  #submit(commands: GPUCommandBuffer): void {
-    this.stats.submits++;
-    this.device.queue.submit([commands]);
-  }
+/** What a buffer of so many bytes takes: a multiple of 4, and at least 16. */
+export function bufferSize(bytes: number): number {
+  return Math.max(16, Math.ceil(bytes / 4) * 4);
+}
+
+export function adapterName({ description, vendor, architecture, model }: GpuInfo): string {
+  const driver = description || [vendor, architecture].filter(Boolean).join(' ') || 'WebGPU adapter';
+  return /[a-z]{2}/i.test(model) ? `${model} (${driver})` : driver;
 }

@@ -1,3 +1,5 @@
+import { AlloyError } from '../util/errors.ts';
+
 /**
  * A kernel is WGSL with named buffers and named scalar parameters; a dispatch is a kernel with its arguments.
  * Dispatches are generic over what stands for a buffer: tensors while planning, device buffers when run, so a
@@ -43,6 +45,8 @@ export interface Kernel<Bs extends string = string, Ps extends string = string> 
   readonly params: readonly { readonly name: Ps; readonly type: ScalarType }[];
   readonly enable: readonly string[];
   readonly fallback: Kernel | undefined;
+  /** Whether the shader asks how many workgroups there are. */
+  readonly countsGroups: boolean;
 }
 
 export type Grid = readonly [x: number, y: number, z: number];
@@ -66,14 +70,53 @@ export function defineKernel<Bs extends string, Ps extends string>(spec: KernelS
     const access = writable ? 'read_write' : 'read';
     lines.push(`@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<${element}>;`);
   });
+  const code = inParts(spec.name, spec.code);
   return {
     name: spec.name,
-    wgsl: `${lines.join('\n')}\n${spec.code}`,
+    wgsl: `${lines.join('\n')}\n${GROUP_PART}\n${code}`,
     buffers: buffers.map(([name, { writable }]) => ({ name, writable })),
     params: params.map(([name, type]) => ({ name, type })),
     enable: spec.enable ?? [],
     fallback: spec.fallback,
+    countsGroups: spec.code.includes('@builtin(num_workgroups)'),
   };
+}
+
+/** Which part of a dispatch a submit runs: its first workgroup, and how many the whole dispatch has. */
+const GROUP_PART = `struct GroupPart { base: vec3<u32>, groups: vec3<u32> }
+@group(1) @binding(0) var<uniform> group_part: GroupPart;`;
+
+/**
+ * Makes the entry point find its place in the whole dispatch, so that one that takes too long for a submit can be run in
+ * parts: numbers of workgroups and invocations count from the first of the dispatch, not of the part.
+ */
+function inParts(name: string, code: string): string {
+  const head = /@workgroup_size\(([^)]*)\)\s*fn main\(([\s\S]*?)\)\s*\{/u.exec(code);
+  if (!head) throw new AlloyError('internal', `${name} has no entry point main`);
+  const [whole, size = '', parameters = ''] = head;
+  const [x = '1', y = '1', z = '1'] = size
+    .split(',')
+    .map((one) => one.trim())
+    .filter(Boolean);
+  const added: string[] = [];
+  const kept = parameters
+    .split(/,(?![^<]*>)/u)
+    .map((one) => one.trim())
+    .filter((one) => {
+      const [, builtin, variable] = /^@builtin\((\w+)\)\s*(\w+)\s*:/u.exec(one) ?? [];
+      if (builtin === 'num_workgroups') added.push(`let ${variable} = group_part.groups;`);
+      return one !== '' && builtin !== 'num_workgroups';
+    })
+    .map((one) => {
+      const [, builtin, variable] = /^@builtin\((\w+)\)\s*(\w+)\s*:/u.exec(one) ?? [];
+      if (builtin === 'workgroup_id') added.push(`let ${variable} = part_${variable} + group_part.base;`);
+      else if (builtin === 'global_invocation_id') {
+        added.push(`let ${variable} = part_${variable} + group_part.base * vec3<u32>(${x}, ${y}, ${z});`);
+      } else return one;
+      return one.replace(/(\w+)(\s*:)/u, 'part_$1$2');
+    });
+  const entry = `@workgroup_size(${size})\nfn main(${kept.join(', ')}) {\n  ${added.join('\n  ')}`;
+  return code.replace(whole, () => entry);
 }
 
 export function dispatch<Bs extends string, Ps extends string, B>(

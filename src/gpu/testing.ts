@@ -1,13 +1,14 @@
 import { openDawn } from './dawn.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
-import { Gpu } from './gpu.ts';
+import type { Gpu } from './gpu.ts';
 import type { Dispatch } from './kernel.ts';
+import { WebGpu } from './webGpu.ts';
 
 let shared: Promise<Gpu> | undefined;
 
 /** One device for all tests of a worker process. */
 export function testGpu(): Promise<Gpu> {
-  shared ??= openDawn().then((gpu) => Gpu.open(gpu));
+  shared ??= openDawn().then((gpu) => WebGpu.open(gpu));
   return shared;
 }
 

@@ -1,8 +1,7 @@
 import type { LoraMatrix } from '../formats/peft.ts';
 import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Gpu, Program } from '../gpu/gpu.ts';
 import type { Dispatch } from '../gpu/kernel.ts';
-import type { Program } from '../gpu/program.ts';
 import { tensorIn } from '../graph/graph.ts';
 import type { Weight } from '../graph/tensor.ts';
 import { mergeDeltas } from '../kernels/deltaMerge.ts';

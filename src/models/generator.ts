@@ -1,6 +1,5 @@
 import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
-import { Readback } from '../gpu/readback.ts';
+import type { Gpu, Readback } from '../gpu/gpu.ts';
 import { Graph, tensorIn } from '../graph/graph.ts';
 import type { KvCache } from '../graph/ops/cachedAttention.ts';
 import { multiply } from '../graph/ops/linear.ts';
@@ -84,7 +83,7 @@ export class Generator {
     this.#state = this.#own('state', 4);
     this.#lastRow = this.#own('last row', 1);
     this.#row = this.#own('next row', 2 * ROW_WORDS);
-    this.#readback = new Readback(gpu, required(this.#row.home, 'row'), 2);
+    this.#readback = gpu.readback(required(this.#row.home, 'row'), 2);
     const prefill = Math.min(options.capacity, gpu.info.software ? 32 : 128);
     this.#passes = (prefill > 1 ? [prefill, 1] : [1]).map((rows) => this.#makePass(rows));
   }

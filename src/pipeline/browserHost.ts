@@ -1,4 +1,4 @@
-import { Gpu } from '../gpu/gpu.ts';
+import { WebGpu } from '../gpu/webGpu.ts';
 import { httpSource } from '../storage/httpSource.ts';
 import { MemoryStorage } from '../storage/memoryStorage.ts';
 import { OpfsStorage } from '../storage/opfsStorage.ts';
@@ -17,7 +17,7 @@ const PUBLIC = 'public/';
 export function browserHost(base: string): Host {
   return {
     async openGpu() {
-      const gpu = await Gpu.open();
+      const gpu = await WebGpu.open();
       const { bindingBytes } = gpu.limits;
       if (bindingBytes >= NEEDED_BINDING_BYTES) return gpu;
       gpu.dispose();

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { openDawn } from '../gpu/dawn.ts';
-import { Gpu } from '../gpu/gpu.ts';
+import { WebGpu } from '../gpu/webGpu.ts';
 import type { RunEvent } from './protocol.ts';
 import { parseRecipe } from './recipe.ts';
 import { StudioEngine } from './studioEngine.ts';
@@ -20,10 +20,10 @@ const sampling = { temperature: 1, topK: 0, topP: 1, seed: 0, maxNewTokens: 60 }
 const lost = { code: 'device-lost' };
 
 test('a lost device fails what waits for it, and everything goes on with the next one', async () => {
-  const opened: Gpu[] = [];
+  const opened: WebGpu[] = [];
   const engine = new StudioEngine(
     tinyHost(async () => {
-      const gpu = await Gpu.open(await openDawn());
+      const gpu = await WebGpu.open(await openDawn());
       opened.push(gpu);
       return gpu;
     }),

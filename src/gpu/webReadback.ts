@@ -1,43 +1,42 @@
 import { AlloyError } from '../util/errors.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
-import type { Gpu } from './gpu.ts';
+import type { Readback } from './gpu.ts';
+import { gpuBufferOf, type WebGpu } from './webGpu.ts';
 
-/**
- * Reads one range of a buffer again and again through staging buffers made once, so that reading losses or tokens
- * in a loop creates nothing.
- */
-export class Readback {
-  #gpu: Gpu;
+/** Reads through staging buffers made once. */
+export class WebReadback implements Readback {
+  #gpu: WebGpu;
   #source: DeviceBuffer;
   #bytes: number;
   #free: GPUBuffer[];
   #all: readonly GPUBuffer[];
 
-  constructor(gpu: Gpu, source: DeviceBuffer, depth = 2) {
+  constructor(gpu: WebGpu, source: DeviceBuffer, depth = 2) {
     this.#gpu = gpu;
     this.#source = source;
     this.#bytes = Math.ceil(source.bytes / 4) * 4;
     this.#all = Array.from({ length: depth }, () =>
-      gpu.makeBuffer({
-        label: `${source.label}.readback`,
-        size: this.#bytes,
-        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      }),
+      gpu.makeBuffer(
+        {
+          label: `${source.label}.readback`,
+          size: this.#bytes,
+          usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+        },
+        'staging',
+      ),
     );
     this.#free = [...this.#all];
   }
 
-  /** True while another `read` may start. */
   get ready(): boolean {
     return this.#free.length > 0;
   }
 
-  /** The range as it is after all that was submitted before this call. */
   async read(): Promise<ArrayBuffer> {
     const staging = this.#free.pop();
     if (!staging) throw new AlloyError('internal', `${this.#source.label}: too many reads at once`);
     const encoder = this.#gpu.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(this.#source.raw, this.#source.offset, staging, 0, this.#bytes);
+    encoder.copyBufferToBuffer(gpuBufferOf(this.#source), this.#source.offset, staging, 0, this.#bytes);
     this.#gpu.submit(encoder.finish());
     this.#gpu.stats.readbacks++;
     try {
@@ -55,6 +54,6 @@ export class Readback {
   }
 
   dispose(): void {
-    for (const staging of this.#all) staging.destroy();
+    for (const staging of this.#all) this.#gpu.freeBuffer(staging);
   }
 }

@@ -1,0 +1,164 @@
+/**
+ * A device on paper: the same constructors that fill a real device run on it, and what they would take can be read off
+ * its ledger. Nothing is allocated, compiled or computed; what is read back is zero.
+ */
+import { AlloyError } from '../util/errors.ts';
+import { boundBuffers } from './binding.ts';
+import { DeviceBuffer } from './deviceBuffer.ts';
+import {
+  bufferSize,
+  type Gpu,
+  type GpuInfo,
+  type GpuLimits,
+  type GpuStats,
+  type Program,
+  type Readback,
+  STAGING_BYTES,
+} from './gpu.ts';
+import type { Dispatch } from './kernel.ts';
+import { type MemoryKind, MemoryLedger } from './memoryLedger.ts';
+import { PARAMS_BYTES } from './webProgram.ts';
+
+/** What most adapters allow. */
+const COMMON_LIMITS: GpuLimits = {
+  bufferBytes: 2 ** 31,
+  bindingBytes: 2 ** 31 - 4,
+  workgroupBytes: 32_768,
+  workgroupThreads: 1024,
+  totalBytes: Number.POSITIVE_INFINITY,
+};
+
+export class PaperGpu implements Gpu {
+  readonly info: GpuInfo;
+  readonly limits: GpuLimits;
+  readonly memory: MemoryLedger;
+  readonly stats: GpuStats;
+  readonly name = 'paper';
+  readonly lost = new Promise<string>(() => undefined);
+  readonly #kinds = new Map<object, MemoryKind>();
+  /** The largest single binding asked for. */
+  largestBindingBytes = 0;
+
+  /** @param like the adapter that it stands for */
+  constructor(
+    like: {
+      readonly info?: Partial<GpuInfo> | undefined;
+      readonly limits?: Partial<GpuLimits> | undefined;
+    } = {},
+  ) {
+    this.info = {
+      vendor: '',
+      architecture: '',
+      model: '',
+      description: 'paper',
+      software: false,
+      features: new Set(),
+      ...like.info,
+    };
+    this.limits = { ...COMMON_LIMITS, ...like.limits };
+    const memory = new MemoryLedger(this.limits.totalBytes);
+    this.memory = memory;
+    this.stats = {
+      buffersMade: 0,
+      get bytes() {
+        return memory.bytes;
+      },
+      get peakBytes() {
+        return memory.peakBytes;
+      },
+      bindGroups: 0,
+      pipelines: 0,
+      submits: 0,
+      readbacks: 0,
+      longestSubmitMs: 0,
+    };
+  }
+
+  createBuffer(bytes: number, label: string, kind: MemoryKind = 'scratch'): DeviceBuffer {
+    const size = bufferSize(bytes);
+    if (size > this.limits.bufferBytes) {
+      throw new AlloyError(
+        'out-of-memory',
+        `The buffer "${label}" needs ${size} bytes but this adapter allows ${this.limits.bufferBytes}; choose a smaller model, batch or context.`,
+      );
+    }
+    this.memory.add(kind, size, label);
+    this.stats.buffersMade++;
+    const memory = { size };
+    this.#kinds.set(memory, kind);
+    return new DeviceBuffer(memory, 0, size, label);
+  }
+
+  destroyBuffer({ memory }: DeviceBuffer): void {
+    const kind = this.#kinds.get(memory);
+    if (kind === undefined) return;
+    this.#kinds.delete(memory);
+    this.memory.remove(kind, memory.size);
+  }
+
+  createFrom(data: ArrayBufferView<ArrayBuffer>, label: string, kind?: MemoryKind): DeviceBuffer {
+    return this.createBuffer(data.byteLength, label, kind);
+  }
+
+  allOrNothing<T>(make: () => T): T {
+    return make();
+  }
+
+  async settled(): Promise<void> {}
+
+  upload(): void {}
+
+  async download(buffer: DeviceBuffer, offset = 0, bytes = buffer.bytes - offset): Promise<ArrayBuffer> {
+    this.destroyBuffer(this.createBuffer(Math.min(bytes, STAGING_BYTES), 'staging', 'staging'));
+    return new ArrayBuffer(bytes);
+  }
+
+  async downloadF32(buffer: DeviceBuffer, elements = buffer.bytes / 4, offsetBytes = 0) {
+    return new Float32Array(await this.download(buffer, offsetBytes, elements * 4));
+  }
+
+  async downloadU32(buffer: DeviceBuffer, elements = buffer.bytes / 4, offsetBytes = 0) {
+    return new Uint32Array(await this.download(buffer, offsetBytes, elements * 4));
+  }
+
+  readback(source: DeviceBuffer, depth = 2): Readback {
+    const bytes = Math.ceil(source.bytes / 4) * 4;
+    const staging = Array.from({ length: depth }, () => this.createBuffer(bytes, 'readback', 'staging'));
+    return {
+      ready: true,
+      read: async () => new ArrayBuffer(bytes),
+      dispose: () => {
+        for (const buffer of staging) this.destroyBuffer(buffer);
+      },
+    };
+  }
+
+  record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {
+    for (const one of dispatches) {
+      for (const { buffer } of boundBuffers(one, this.limits)) {
+        this.largestBindingBytes = Math.max(this.largestBindingBytes, buffer.bytes);
+      }
+    }
+    const params = this.createBuffer(Math.max(1, dispatches.length) * PARAMS_BYTES, `${label}.params`);
+    return {
+      label,
+      dispatches: dispatches.length,
+      submit: () => undefined,
+      run: async () => undefined,
+      profile: async () => [],
+      dispose: () => this.destroyBuffer(params),
+    };
+  }
+
+  run(dispatches: readonly Dispatch<DeviceBuffer>[], label = 'once'): void {
+    this.record(dispatches, label).dispose();
+  }
+
+  async throttle(): Promise<void> {}
+
+  async idle(): Promise<void> {}
+
+  check(): void {}
+
+  dispose(): void {}
+}

@@ -1,0 +1,419 @@
+import { formatBytes } from '../util/bytes.ts';
+import { AlloyError } from '../util/errors.ts';
+import { DeviceBuffer } from './deviceBuffer.ts';
+import {
+  adapterName,
+  bufferSize,
+  type Gpu,
+  type GpuInfo,
+  type GpuLimits,
+  type GpuStats,
+  type Program,
+  type Readback,
+  STAGING_BYTES,
+} from './gpu.ts';
+import type { Dispatch, Grid, Kernel } from './kernel.ts';
+import { type MemoryKind, MemoryLedger } from './memoryLedger.ts';
+import { type CutOptions, SubmitClock } from './submitClock.ts';
+import { WebProgram } from './webProgram.ts';
+import { WebReadback } from './webReadback.ts';
+
+const WANTED_FEATURES = ['shader-f16', 'subgroups', 'timestamp-query'] as const;
+
+/** Raised to what the adapter has; everything else stays at WebGPU's defaults, which kernels may rely on. */
+const RAISED_LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxStorageBuffersPerShaderStage',
+] as const;
+
+/** What the WebGPU device keeps behind a buffer of this device. */
+export function gpuBufferOf(buffer: DeviceBuffer): GPUBuffer {
+  return buffer.memory as GPUBuffer;
+}
+
+/** How a device may be opened other than as the adapter says; for tests, and for what a person allows. */
+export interface OpenOptions {
+  /** What the adapter is taken for, so that a test can run the kernels of GPUs on a software adapter. */
+  readonly software?: boolean;
+  /** Workgroups in one submit at most, whatever they take; unless told, submits are cut by time. */
+  readonly submitGroups?: number;
+  /** Lower limits than those of the adapter. */
+  readonly limits?: Partial<Pick<GpuLimits, 'bufferBytes' | 'bindingBytes' | 'totalBytes'>>;
+}
+
+interface Pipeline {
+  readonly wgsl: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
+/** A device of WebGPU: in a browser, or Dawn's in Node. */
+export class WebGpu implements Gpu {
+  readonly info: GpuInfo;
+  readonly limits: GpuLimits;
+  readonly memory: MemoryLedger;
+  readonly stats: GpuStats;
+  readonly device: GPUDevice;
+  readonly lost: Promise<string>;
+  readonly clock: SubmitClock;
+  readonly cut: CutOptions;
+  #failure: AlloyError | undefined;
+  readonly #pipelines = new Map<string, Pipeline>();
+  readonly #partLayout: GPUBindGroupLayout;
+  readonly #parts = new Map<string, GPUBindGroup>();
+  readonly #inFlight: Promise<void>[] = [];
+  readonly #owned = new Map<GPUBuffer, MemoryKind>();
+  readonly #asked = new Set<Promise<void>>();
+  /** Buffers that the device had no room for. */
+  readonly #refused = new Map<GPUBuffer, string>();
+  #making: DeviceBuffer[] | undefined;
+
+  private constructor(device: GPUDevice, info: GpuInfo, options: OpenOptions) {
+    this.device = device;
+    this.info = info;
+    this.cut = { software: info.software, groups: options.submitGroups };
+    this.limits = {
+      bufferBytes: device.limits.maxBufferSize,
+      bindingBytes: device.limits.maxStorageBufferBindingSize,
+      workgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
+      workgroupThreads: device.limits.maxComputeInvocationsPerWorkgroup,
+      totalBytes: Number.POSITIVE_INFINITY,
+      ...options.limits,
+    };
+    const memory = new MemoryLedger(this.limits.totalBytes);
+    this.memory = memory;
+    this.stats = {
+      buffersMade: 0,
+      get bytes() {
+        return memory.bytes;
+      },
+      get peakBytes() {
+        return memory.peakBytes;
+      },
+      bindGroups: 0,
+      pipelines: 0,
+      submits: 0,
+      readbacks: 0,
+      longestSubmitMs: 0,
+    };
+    this.clock = new SubmitClock((ms) => {
+      this.stats.longestSubmitMs = Math.max(this.stats.longestSubmitMs, ms);
+    });
+    this.#partLayout = device.createBindGroupLayout({
+      label: 'part',
+      entries: [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform' } }],
+    });
+    this.lost = device.lost.then((reason) => {
+      this.#failure ??= new AlloyError(
+        'device-lost',
+        `The GPU was lost (${reason.message || reason.reason}); reopen the device and resume from the last checkpoint.`,
+      );
+      return reason.message || reason.reason;
+    });
+    device.addEventListener('uncapturederror', (event) => {
+      const { error } = event as GPUUncapturedErrorEvent;
+      // What is done with a buffer that the device had no room for cannot be valid; `settled` tells the reason.
+      if (error instanceof GPUValidationError && this.#refused.size > 0) return;
+      const code = error instanceof GPUOutOfMemoryError ? 'out-of-memory' : 'internal';
+      this.#failure ??= new AlloyError(code, `The GPU reported an error: ${error.message}`);
+    });
+  }
+
+  /**
+   * Opens the adapter that `navigator.gpu` offers (the first argument replaces it in Node).
+   * @throws AlloyError `no-webgpu` with what is missing and what to do.
+   */
+  static async open(
+    gpu: GPU | undefined = globalThis.navigator?.gpu,
+    options: OpenOptions = {},
+  ): Promise<WebGpu> {
+    if (!gpu) {
+      throw new AlloyError(
+        'no-webgpu',
+        'This browser has no WebGPU (navigator.gpu is missing); use a current Chrome, Edge, Safari 26 or Firefox on a secure page.',
+      );
+    }
+    const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+    if (!adapter) {
+      throw new AlloyError(
+        'no-webgpu',
+        'WebGPU found no adapter; update the graphics driver or switch on hardware acceleration in the browser.',
+      );
+    }
+    const features = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
+    const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]]));
+    const device = await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
+    const { vendor, architecture, device: model, description } = adapter.info;
+    const words = `${vendor} ${architecture} ${description}`;
+    const software =
+      options.software ??
+      (adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|basic render|\bcpu\b/i.test(words));
+    return new WebGpu(
+      device,
+      { vendor, architecture, model, description, software, features: new Set(features) },
+      options,
+    );
+  }
+
+  get name(): string {
+    return adapterName(this.info);
+  }
+
+  createBuffer(bytes: number, label: string, kind: MemoryKind = 'scratch'): DeviceBuffer {
+    const size = bufferSize(bytes);
+    if (size > this.limits.bufferBytes) {
+      throw new AlloyError(
+        'out-of-memory',
+        `The buffer "${label}" needs ${size} bytes but this adapter allows ${this.limits.bufferBytes}; choose a smaller model, batch or context.`,
+      );
+    }
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    const raw = this.makeBuffer({ label, size, usage }, kind);
+    const made = new DeviceBuffer(raw, 0, size, label);
+    this.#making?.push(made);
+    return made;
+  }
+
+  /** A buffer of any usage, counted like all others. */
+  makeBuffer(descriptor: GPUBufferDescriptor, kind: MemoryKind): GPUBuffer {
+    const label = descriptor.label ?? '';
+    this.memory.add(kind, descriptor.size, label);
+    this.stats.buffersMade++;
+    this.device.pushErrorScope('out-of-memory');
+    const buffer = this.device.createBuffer(descriptor);
+    const asked = this.device.popErrorScope().then(
+      (error) => {
+        if (error) this.#refused.set(buffer, `${label} (${formatBytes(descriptor.size)})`);
+        this.#asked.delete(asked);
+      },
+      () => {
+        this.#asked.delete(asked);
+      },
+    );
+    this.#asked.add(asked);
+    this.#owned.set(buffer, kind);
+    return buffer;
+  }
+
+  freeBuffer(buffer: GPUBuffer): void {
+    const kind = this.#owned.get(buffer);
+    if (kind === undefined) return;
+    this.#owned.delete(buffer);
+    this.memory.remove(kind, buffer.size);
+    buffer.destroy();
+  }
+
+  destroyBuffer(buffer: DeviceBuffer): void {
+    this.freeBuffer(gpuBufferOf(buffer));
+  }
+
+  allOrNothing<T>(make: () => T): T {
+    const outer = this.#making;
+    const mine: DeviceBuffer[] = [];
+    this.#making = mine;
+    try {
+      const made = make();
+      outer?.push(...mine);
+      return made;
+    } catch (error) {
+      for (const buffer of mine) this.destroyBuffer(buffer);
+      throw error;
+    } finally {
+      this.#making = outer;
+    }
+  }
+
+  async settled(): Promise<void> {
+    while (this.#asked.size > 0) await Promise.all(this.#asked);
+    const [first] = this.#refused.values();
+    if (first === undefined) return this.check();
+    // Errors that follow from the refusal arrive before this.
+    await this.device.queue.onSubmittedWorkDone();
+    this.#refused.clear();
+    throw new AlloyError(
+      'out-of-memory',
+      `The GPU has no room for ${first}, with ${formatBytes(this.memory.bytes)} asked for in all; choose a smaller model, batch or context.`,
+    );
+  }
+
+  upload(buffer: DeviceBuffer, data: ArrayBufferView<ArrayBuffer>, offset = 0): void {
+    if (offset + data.byteLength > buffer.bytes) {
+      throw new AlloyError(
+        'internal',
+        `upload of ${data.byteLength} bytes at ${offset} overruns "${buffer.label}" (${buffer.bytes})`,
+      );
+    }
+    const tail = data.byteLength % 4;
+    if (tail === 0) {
+      this.device.queue.writeBuffer(
+        gpuBufferOf(buffer),
+        buffer.offset + offset,
+        data.buffer,
+        data.byteOffset,
+        data.byteLength,
+      );
+      return;
+    }
+    const padded = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
+    padded.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    this.device.queue.writeBuffer(gpuBufferOf(buffer), buffer.offset + offset, padded);
+  }
+
+  createFrom(data: ArrayBufferView<ArrayBuffer>, label: string, kind?: MemoryKind): DeviceBuffer {
+    const buffer = this.createBuffer(data.byteLength, label, kind);
+    this.upload(buffer, data);
+    return buffer;
+  }
+
+  async download(buffer: DeviceBuffer, offset = 0, bytes = buffer.bytes - offset): Promise<ArrayBuffer> {
+    if (bytes <= STAGING_BYTES) return this.#downloadPiece(buffer, offset, bytes);
+    const whole = new Uint8Array(bytes);
+    for (let from = 0; from < bytes; from += STAGING_BYTES) {
+      const piece = await this.#downloadPiece(buffer, offset + from, Math.min(STAGING_BYTES, bytes - from));
+      whole.set(new Uint8Array(piece), from);
+    }
+    return whole.buffer;
+  }
+
+  async #downloadPiece(buffer: DeviceBuffer, offset: number, bytes: number): Promise<ArrayBuffer> {
+    const size = bufferSize(bytes);
+    const copied = Math.ceil(bytes / 4) * 4;
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    const staging = this.makeBuffer({ label: 'staging', size, usage }, 'staging');
+    const encoder = this.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(gpuBufferOf(buffer), buffer.offset + offset, staging, 0, copied);
+    this.submit(encoder.finish());
+    this.stats.readbacks++;
+    try {
+      await staging.mapAsync(GPUMapMode.READ);
+      this.check();
+      return staging.getMappedRange().slice(0, bytes);
+    } catch (cause) {
+      await Promise.resolve();
+      this.check();
+      throw new AlloyError('device-lost', `Reading "${buffer.label}" back from the GPU failed.`, { cause });
+    } finally {
+      this.freeBuffer(staging);
+    }
+  }
+
+  readback(source: DeviceBuffer, depth = 2): Readback {
+    return new WebReadback(this, source, depth);
+  }
+
+  async downloadF32(
+    buffer: DeviceBuffer,
+    elements = buffer.bytes / 4,
+    offsetBytes = 0,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    return new Float32Array(await this.download(buffer, offsetBytes, elements * 4));
+  }
+
+  async downloadU32(
+    buffer: DeviceBuffer,
+    elements = buffer.bytes / 4,
+    offsetBytes = 0,
+  ): Promise<Uint32Array<ArrayBuffer>> {
+    return new Uint32Array(await this.download(buffer, offsetBytes, elements * 4));
+  }
+
+  /** Compiles a kernel once per name, or its fallback where this device lacks a feature it enables. */
+  pipeline(kernel: Kernel): Pipeline {
+    if (kernel.fallback && !kernel.enable.every((feature) => this.info.features.has(feature))) {
+      return this.pipeline(kernel.fallback);
+    }
+    const known = this.#pipelines.get(kernel.name);
+    if (known) {
+      if (known.wgsl !== kernel.wgsl)
+        throw new AlloyError('internal', `two kernels are called "${kernel.name}"`);
+      return known;
+    }
+    const entries: GPUBindGroupLayoutEntry[] = kernel.buffers.map(({ writable }, binding) => ({
+      binding,
+      visibility: GPUShaderStage.COMPUTE,
+      buffer: { type: writable ? 'storage' : 'read-only-storage' },
+    }));
+    if (kernel.params.length > 0) {
+      entries.push({
+        binding: entries.length,
+        visibility: GPUShaderStage.COMPUTE,
+        buffer: { type: 'uniform' },
+      });
+    }
+    const layout = this.device.createBindGroupLayout({ label: kernel.name, entries });
+    const pipeline = this.device.createComputePipeline({
+      label: kernel.name,
+      layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout, this.#partLayout] }),
+      compute: {
+        module: this.device.createShaderModule({ label: kernel.name, code: kernel.wgsl }),
+        entryPoint: 'main',
+      },
+    });
+    this.stats.pipelines++;
+    const made = { wgsl: kernel.wgsl, pipeline, layout };
+    this.#pipelines.set(kernel.name, made);
+    return made;
+  }
+
+  /**
+   * Tells the kernels where a part of a dispatch begins. A few dozen of them are made, each 32 bytes, so they are kept.
+   * @param groups those of the whole dispatch, for kernels that count them
+   */
+  part(base: Grid, groups: Grid): GPUBindGroup {
+    const key = `${base}/${groups}`;
+    const known = this.#parts.get(key);
+    if (known) return known;
+    const buffer = this.device.createBuffer({
+      label: 'part',
+      size: 32,
+      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+    });
+    this.device.queue.writeBuffer(buffer, 0, Uint32Array.of(...base, 0, ...groups, 0));
+    const part = this.device.createBindGroup({
+      label: 'part',
+      layout: this.#partLayout,
+      entries: [{ binding: 0, resource: { buffer } }],
+    });
+    this.#parts.set(key, part);
+    return part;
+  }
+
+  record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {
+    return new WebProgram(this, dispatches, label);
+  }
+
+  run(dispatches: readonly Dispatch<DeviceBuffer>[], label = 'once'): void {
+    const program = this.record(dispatches, label);
+    program.submit();
+    program.dispose();
+  }
+
+  submit(commands: GPUCommandBuffer): void {
+    this.stats.submits++;
+    this.device.queue.submit([commands]);
+  }
+
+  async throttle(depth = 2): Promise<void> {
+    this.#inFlight.push(this.device.queue.onSubmittedWorkDone().then(() => undefined));
+    while (this.#inFlight.length > depth) await this.#inFlight.shift();
+    this.check();
+  }
+
+  async idle(): Promise<void> {
+    await this.device.queue.onSubmittedWorkDone();
+    this.#inFlight.length = 0;
+    this.check();
+  }
+
+  check(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  dispose(): void {
+    this.device.destroy();
+  }
+}

@@ -1,0 +1,184 @@
+import { AlloyError } from '../util/errors.ts';
+import { boundBuffers } from './binding.ts';
+import type { DeviceBuffer } from './deviceBuffer.ts';
+import type { Program } from './gpu.ts';
+import type { Dispatch, Grid } from './kernel.ts';
+import { cutIntoSubmits, type DispatchCost, type Part } from './submitClock.ts';
+import { gpuBufferOf, type WebGpu } from './webGpu.ts';
+
+interface Step {
+  readonly pipeline: GPUComputePipeline;
+  readonly bindGroup: GPUBindGroup;
+  readonly grid: Grid;
+  readonly label: string;
+  readonly countsGroups: boolean;
+  readonly cost: DispatchCost;
+}
+
+const FIRST: Grid = [0, 0, 0];
+
+/**
+ * Dispatches that are replayed in submits short enough for every watchdog: see `SubmitClock` for how they are cut. The
+ * cuts change no bit.
+ */
+export class WebProgram implements Program {
+  readonly label: string;
+  readonly dispatches: number;
+  #gpu: WebGpu;
+  #steps: readonly Step[];
+  #uniforms: GPUBuffer | undefined;
+
+  constructor(gpu: WebGpu, dispatches: readonly Dispatch<DeviceBuffer>[], label: string) {
+    this.#gpu = gpu;
+    this.label = label;
+    this.dispatches = dispatches.length;
+    const stride = Math.max(PARAMS_BYTES, gpu.device.limits.minUniformBufferOffsetAlignment);
+    const blocks = new ArrayBuffer(Math.max(1, dispatches.length) * stride);
+    dispatches.forEach((one, index) => {
+      writeParams(one, new DataView(blocks, index * stride, stride));
+    });
+    const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
+    const uniforms = gpu.makeBuffer({ label: `${label}.params`, size: blocks.byteLength, usage }, 'scratch');
+    try {
+      gpu.device.queue.writeBuffer(uniforms, 0, blocks);
+      this.#steps = dispatches.map((one, index) => recordStep(gpu, one, uniforms, index * stride));
+    } catch (error) {
+      gpu.freeBuffer(uniforms);
+      throw error;
+    }
+    this.#uniforms = uniforms;
+  }
+
+  submit(): void {
+    const { device, clock } = this.#gpu;
+    for (const parts of cutIntoSubmits(this.#steps, this.#gpu.cut)) {
+      const encoder = device.createCommandEncoder({ label: this.label });
+      const pass = encoder.beginComputePass({ label: this.label });
+      this.#encode(pass, parts);
+      pass.end();
+      this.#gpu.submit(encoder.finish());
+      clock.submitted(parts, device.queue.onSubmittedWorkDone());
+    }
+  }
+
+  async run(): Promise<void> {
+    this.submit();
+    await this.#gpu.throttle();
+  }
+
+  async profile(): Promise<{ kernel: string; ms: number }[]> {
+    const { device } = this.#gpu;
+    if (!this.#gpu.info.features.has('timestamp-query')) return [];
+    const timings: { kernel: string; ms: number }[] = [];
+    const batch = 512;
+    for (let from = 0; from < this.#steps.length; from += batch) {
+      const steps = this.#steps.slice(from, from + batch);
+      const querySet = device.createQuerySet({ type: 'timestamp', count: steps.length * 2 });
+      const size = steps.length * 16;
+      const resolved = this.#gpu.makeBuffer(
+        { size, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC },
+        'staging',
+      );
+      const staging = this.#gpu.makeBuffer(
+        { size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST },
+        'staging',
+      );
+      const encoder = device.createCommandEncoder();
+      steps.forEach((step, index) => {
+        const pass = encoder.beginComputePass({
+          timestampWrites: {
+            querySet,
+            beginningOfPassWriteIndex: 2 * index,
+            endOfPassWriteIndex: 2 * index + 1,
+          },
+        });
+        pass.setPipeline(step.pipeline);
+        pass.setBindGroup(0, step.bindGroup);
+        pass.setBindGroup(1, this.#part(step, FIRST));
+        pass.dispatchWorkgroups(...step.grid);
+        pass.end();
+      });
+      encoder.resolveQuerySet(querySet, 0, steps.length * 2, resolved, 0);
+      encoder.copyBufferToBuffer(resolved, 0, staging, 0, steps.length * 16);
+      this.#gpu.submit(encoder.finish());
+      await staging.mapAsync(GPUMapMode.READ);
+      const ticks = new BigUint64Array(staging.getMappedRange());
+      steps.forEach((step, index) => {
+        const begin = ticks[2 * index] ?? 0n;
+        timings.push({ kernel: step.label, ms: Number((ticks[2 * index + 1] ?? 0n) - begin) / 1e6 });
+      });
+      querySet.destroy();
+      for (const buffer of [staging, resolved]) this.#gpu.freeBuffer(buffer);
+    }
+    return timings;
+  }
+
+  dispose(): void {
+    if (this.#uniforms) this.#gpu.freeBuffer(this.#uniforms);
+    this.#uniforms = undefined;
+  }
+
+  #encode(pass: GPUComputePassEncoder, parts: readonly Part<Step>[]): void {
+    let pipeline: GPUComputePipeline | undefined;
+    let part: GPUBindGroup | undefined;
+    for (const { step, base, grid } of parts) {
+      if (step.pipeline !== pipeline) pass.setPipeline(step.pipeline);
+      pipeline = step.pipeline;
+      pass.setBindGroup(0, step.bindGroup);
+      const place = this.#part(step, base);
+      if (place !== part) pass.setBindGroup(1, place);
+      part = place;
+      pass.dispatchWorkgroups(...grid);
+    }
+  }
+
+  #part(step: Step, base: Grid): GPUBindGroup {
+    return this.#gpu.part(base, step.countsGroups ? step.grid : FIRST);
+  }
+}
+
+/** What the parameters of one dispatch take: the largest alignment of uniforms that WebGPU knows. */
+export const PARAMS_BYTES = 256;
+
+function writeParams({ kernel, params }: Dispatch<DeviceBuffer>, block: DataView): void {
+  kernel.params.forEach(({ name, type }, index) => {
+    const value = params[name];
+    if (value === undefined)
+      throw new AlloyError('internal', `${kernel.name}: the parameter "${name}" is missing`);
+    if (type === 'f32') block.setFloat32(index * 4, value, true);
+    else if (type === 'i32') block.setInt32(index * 4, value, true);
+    else block.setUint32(index * 4, value, true);
+  });
+}
+
+function recordStep(
+  gpu: WebGpu,
+  { kernel, buffers, params, grid }: Dispatch<DeviceBuffer>,
+  uniforms: GPUBuffer,
+  offset: number,
+): Step {
+  const { pipeline, layout } = gpu.pipeline(kernel);
+  const entries: GPUBindGroupEntry[] = boundBuffers({ kernel, buffers }, gpu.limits).map(
+    ({ buffer }, binding) => ({
+      binding,
+      resource: {
+        buffer: gpuBufferOf(buffer),
+        offset: buffer.offset,
+        size: Math.ceil(buffer.bytes / 4) * 4,
+      },
+    }),
+  );
+  if (kernel.params.length > 0) {
+    const size = Math.ceil((kernel.params.length * 4) / 16) * 16;
+    entries.push({ binding: entries.length, resource: { buffer: uniforms, offset, size } });
+  }
+  gpu.stats.bindGroups++;
+  return {
+    pipeline,
+    bindGroup: gpu.device.createBindGroup({ label: kernel.name, layout, entries }),
+    grid,
+    label: kernel.name,
+    countsGroups: kernel.countsGroups,
+    cost: gpu.clock.costOf(`${kernel.name}/${grid}/${Object.values(params)}`),
+  };
+}
