@@ -1,7 +1,6 @@
 import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Gpu, Program } from '../gpu/gpu.ts';
 import type { Dispatch } from '../gpu/kernel.ts';
-import type { Program } from '../gpu/gpu.ts';
 import { required } from '../util/errors.ts';
 import type { Tensor } from './tensor.ts';
 
