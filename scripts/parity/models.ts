@@ -15,12 +15,13 @@ import { multiply } from '../../src/graph/ops/linear.ts';
 import { plan, SlotPool } from '../../src/graph/plan.ts';
 import { TrainableAdapters } from '../../src/models/adapters.ts';
 import { type DecoderConfig, parseConfig } from '../../src/models/config.ts';
-import { type DecoderWeights, decoderHidden } from '../../src/models/decoder.ts';
+import { type DecoderWeights, decoderInput, decoderLayer, decoderOutput } from '../../src/models/decoder.ts';
+import { familyOf } from '../../src/models/families/families.ts';
 import { Generator, GREEDY } from '../../src/models/generator.ts';
 import type { Parameters } from '../../src/models/parameters.ts';
 import { RotaryTables } from '../../src/models/rotaryTables.ts';
 import { folderTensors, type TensorSource } from '../../src/models/tensorSource.ts';
-import { loadDecoder, matrixNames, matrixPath } from '../../src/models/weights.ts';
+import { decoderTensors, loadDecoder, matrixNames, matrixPath } from '../../src/models/weights.ts';
 import { nodeFileSource } from '../../src/storage/nodeStorage.ts';
 import { AlloyError, required } from '../../src/util/errors.ts';
 import { type Checks, largest } from './checks.ts';
@@ -107,6 +108,7 @@ async function checkCase(
       `${name} logits, older config`,
     );
   }
+  await checkHidden(gpu, one, checks);
   await checkTraining(gpu, one, checks);
   await checkGreedy(gpu, one, checks);
   if (one.reference.lora) await checkLora(gpu, one, required(one.reference.lora, 'lora'), checks);
@@ -147,19 +149,31 @@ async function supervisedBatch(
   return { micro: { length, tokens, labels, weights }, supervised };
 }
 
-async function logitsOf(gpu: Gpu, one: Case, weights: DecoderWeights): Promise<Float32Array> {
+async function logitsOf(
+  gpu: Gpu,
+  one: Case,
+  weights: DecoderWeights,
+  compare?: (index: number, hidden: Float32Array) => Promise<void>,
+): Promise<Float32Array> {
   const { config, batch, length } = one;
   const pool = new SlotPool(gpu);
   const rotary = new RotaryTables(gpu, config, length);
   const buffer = gpu.createFrom(one.micro.tokens, 'tokens');
   const graph = new Graph(gpu.info.software ? 'software' : 'gpu');
   const tokens = tensorIn(buffer, 'tokens', [batch * length]);
-  const hidden = decoderHidden(graph, config, weights, { tokens, batch, length, rotary: rotary.tables });
+  const input = { tokens, batch, length, rotary: rotary.tables };
+  const hidden = [decoderInput(graph, config, weights, input)];
+  config.layers.forEach((_, index) => {
+    hidden.push(decoderLayer(graph, config, weights, input, required(hidden.at(-1), 'hidden'), index));
+  });
+  hidden.push(decoderOutput(graph, config, weights, required(hidden.pop(), 'hidden')));
   const logits = graph.tensor('logits', [batch * length, config.vocabSize]);
-  multiply(graph, hidden, weights.head, logits);
-  const planned = plan(gpu, graph.dispatches, { label: 'logits', pool, keep: [logits] });
+  multiply(graph, required(hidden.at(-1), 'hidden'), weights.head, logits);
+  const planned = plan(gpu, graph.dispatches, { label: 'logits', pool, keep: [logits, ...hidden] });
   planned.program.submit();
   const values = await gpu.downloadF32(planned.bufferOf(logits));
+  for (const [index, rows] of hidden.entries())
+    await compare?.(index, await gpu.downloadF32(planned.bufferOf(rows)));
   planned.program.dispose();
   rotary.dispose();
   pool.dispose();
@@ -172,6 +186,35 @@ async function checkLogits(gpu: Gpu, one: Case, checks: Checks, name: string): P
   const loaded = await loadDecoder(gpu, one.config, one.source, { precision: 'f32' });
   await compareLogits(gpu, one, loaded.weights, await one.recorded.readFloat32('logits'), checks, name);
   loaded.dispose();
+}
+
+/** The rows after every layer, the last of them after the final norm, where they are recorded. */
+async function checkHidden(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
+  const { config, recorded, name } = one;
+  if (!recorded.tensors.has('hidden.0')) return;
+  const loaded = await loadDecoder(gpu, config, one.source, { precision: 'f32' });
+  const mask = await recorded.readFloat32('attention_mask');
+  const visible = (i: number) => mask[Math.floor(i / config.width)] === 1;
+  await logitsOf(gpu, one, loaded.weights, async (index, hidden) => {
+    const scale = index === config.layers.length ? config.headScale : 1;
+    const want = (await recorded.readFloat32(`hidden.${index}`)).map((value) => value * scale);
+    checks.close(`${name} hidden ${index}`, hidden, want, RELATIVE * largest(want), visible);
+  });
+  loaded.dispose();
+}
+
+/** A recorded tensor of a parameter, turned where the engine keeps it the other way round. */
+async function ofParameter(
+  { recorded, config }: Pick<Case, 'recorded' | 'config'>,
+  prefix: string,
+  parameter: string,
+): Promise<Float32Array> {
+  const alias = familyOf(config).names.aliases?.[parameter];
+  const name = alias && !recorded.tensors.has(prefix + parameter) ? alias : parameter;
+  const values = await recorded.readFloat32(prefix + name);
+  const [rows = 1, cols = 1] = required(recorded.tensors.get(prefix + name), name).shape;
+  if (!decoderTensors(config).some((spec) => spec.name === parameter && spec.conv1d)) return values;
+  return values.map((_, i) => values[(i % rows) * cols + Math.floor(i / rows)] ?? Number.NaN);
 }
 
 async function compareLogits(
@@ -206,13 +249,13 @@ function trainerFor(gpu: Gpu, one: Case, weights: DecoderWeights, parameters: Pa
 
 async function compareGradients(
   parameters: Parameters,
-  recorded: SafetensorsFile,
-  recordedName: (parameter: string) => string,
+  one: Pick<Case, 'recorded' | 'config'>,
+  prefix: string,
   checks: Checks,
   label: string,
 ): Promise<void> {
   const wanted = new Map<string, Float32Array>();
-  for (const name of parameters.names) wanted.set(name, await recorded.readFloat32(recordedName(name)));
+  for (const name of parameters.names) wanted.set(name, await ofParameter(one, prefix, name));
   const most = Math.max(...[...wanted.values()].map(largest));
   for (const [name, want] of wanted) {
     const tolerance = Math.max(RELATIVE * largest(want), 1e-7 * most);
@@ -244,19 +287,16 @@ async function checkTraining(gpu: Gpu, one: Case, checks: Checks): Promise<void>
     await recorded.readFloat32('nll'),
     RELATIVE * 10,
   );
-  await compareGradients(
-    parameters,
-    recorded,
-    (parameter) => `grad.${parameter}`,
-    checks,
-    `${name} gradient of`,
-  );
+  await compareGradients(parameters, one, 'grad.', checks, `${name} gradient of`);
   const { lr, losses, after_one_step: afterOne } = reference.adamw;
   await trainer.step([micro], lr, 1);
-  for (const parameter of afterOne) {
-    const gradient = await recorded.readFloat32(`grad.${parameter}`);
+  const { aliases } = familyOf(one.config).names;
+  for (const recordedAs of afterOne) {
+    const usual = Object.entries(aliases ?? {}).find(([, alias]) => alias === recordedAs)?.[0];
+    const parameter = usual ?? recordedAs;
+    const gradient = await ofParameter(one, 'grad.', parameter);
     const steady = (i: number) => Math.abs(gradient[i] ?? 0) > 1e-6;
-    const want = await recorded.readFloat32(`adamw1.${parameter}`);
+    const want = await ofParameter(one, 'adamw1.', parameter);
     checks.close(`${name} ${parameter} after AdamW`, await parameters.read(parameter), want, 1e-5, steady);
   }
   for (let step = 2; step <= losses.length; step++) await trainer.step([micro], lr, step);
@@ -312,8 +352,13 @@ async function checkLora(
   await compareLogits(gpu, one, adapters.weights, logits, checks, `${one.name} LoRA logits`);
   const trainer = trainerFor(gpu, one, adapters.weights, adapters.parameters);
   await trainer.accumulate([one.micro]);
-  const recordedName = (parameter: string) => `grad.base_model.model.${parameter}`;
-  await compareGradients(adapters.parameters, recorded, recordedName, checks, `${one.name} LoRA gradient of`);
+  await compareGradients(
+    adapters.parameters,
+    { recorded, config: one.config },
+    'grad.base_model.model.',
+    checks,
+    `${one.name} LoRA gradient of`,
+  );
   const losses = await trainingLosses(trainer, one.micro, one.reference.adamw.lr, lora.adamw_losses.length);
   checks.close(`${one.name} LoRA losses`, losses, lora.adamw_losses, 2e-4);
   trainer.dispose();
@@ -345,14 +390,8 @@ async function checkDistillation(
     const rows = await trainer.rowLosses();
     const total = rows.reduce((sum, loss, i) => sum + loss * (weights[i] ?? 0), 0);
     checks.close(`${one.name} distillation ${variant} loss`, [total], [numbers.loss], 1e-4);
-    const recordedName = (parameter: string) => `${variant}.grad.${parameter}`;
-    await compareGradients(
-      parameters,
-      recorded,
-      recordedName,
-      checks,
-      `${one.name} distillation ${variant} gradient of`,
-    );
+    const label = `${one.name} distillation ${variant} gradient of`;
+    await compareGradients(parameters, { recorded, config: one.config }, `${variant}.grad.`, checks, label);
   }
   trainer.dispose();
   loaded.dispose();

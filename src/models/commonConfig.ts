@@ -38,13 +38,14 @@ export function commonConfig(raw: RawConfig, family: Family, file: string): Deco
       `${file}: the head size ${headDim} (hidden_size / num_attention_heads) must be a whole number; set head_dim.`,
     );
   }
-  if (raw.intermediate_size === undefined)
+  const ffn = raw.intermediate_size ?? (family.innerFactor ?? 0) * raw.hidden_size;
+  if (ffn === 0)
     throw new AlloyError('bad-file', `${file}: the field intermediate_size is wrong (missing); ${own}.`);
   return {
     family: family.name,
     vocabSize: raw.vocab_size,
     width: raw.hidden_size,
-    ffn: raw.intermediate_size,
+    ffn,
     heads,
     kvHeads,
     headDim,

@@ -1,7 +1,9 @@
 import type { Graph } from '../graph/graph.ts';
+import { addPositions } from '../graph/ops/addPositions.ts';
 import type { KvCache } from '../graph/ops/cachedAttention.ts';
 import { embed } from '../graph/ops/embed.ts';
 import type { RotaryTable } from '../graph/ops/rotate.ts';
+import { scaled } from '../graph/ops/scaled.ts';
 import type { Matrix, Tensor, Weight } from '../graph/tensor.ts';
 import { required } from '../util/errors.ts';
 import { normed } from './blocks.ts';
@@ -20,8 +22,11 @@ export interface LayerWeights {
 
 export interface DecoderWeights {
   readonly embedding: Weight;
+  /** Learned positions `[positions, D]`. */
+  readonly positions: Tensor | undefined;
   readonly layers: readonly LayerWeights[];
   readonly finalNorm: Tensor;
+  readonly finalNormBias: Tensor | undefined;
   /** The embedding itself where the head is tied. */
   readonly head: Weight;
 }
@@ -40,23 +45,45 @@ export interface DecoderInput {
   readonly segments?: Tensor;
 }
 
-/** Lays down the decoder up to its final norm; gives the hidden rows `[B·T, D]`. */
+/** Lays down the decoder up to its final norm; gives the rows `[B·T, D]` that the head multiplies. */
 export function decoderHidden(
   graph: Graph,
   config: DecoderConfig,
   weights: DecoderWeights,
   input: DecoderInput,
 ): Tensor {
-  let hidden = embed(graph, weights.embedding, input.tokens, {
-    rows: input.batch * input.length,
-    scale: config.embeddingScale,
-    segments: input.segments,
-  });
+  let hidden = decoderInput(graph, config, weights, input);
   for (let index = 0; index < config.layers.length; index++) {
     const before = hidden;
     hidden = graph.segment(() => decoderLayer(graph, config, weights, input, before, index));
   }
-  return normed(graph, config, hidden, weights.finalNorm);
+  return decoderOutput(graph, config, weights, hidden);
+}
+
+/** Rows of the embedding, with learned positions where there are some. */
+export function decoderInput(
+  graph: Graph,
+  config: DecoderConfig,
+  weights: DecoderWeights,
+  input: DecoderInput,
+): Tensor {
+  const rows = input.batch * input.length;
+  const { embeddingScale: scale } = config;
+  const embedded = embed(graph, weights.embedding, input.tokens, { rows, scale, segments: input.segments });
+  if (!weights.positions) return embedded;
+  const place = { rows, length: input.length, state: input.cache?.state };
+  return addPositions(graph, embedded, weights.positions, place);
+}
+
+/** The final norm of rows, at the scale that the head wants. */
+export function decoderOutput(
+  graph: Graph,
+  config: DecoderConfig,
+  weights: DecoderWeights,
+  hidden: Tensor,
+): Tensor {
+  const last = normed(graph, config, hidden, weights.finalNorm, weights.finalNormBias);
+  return config.headScale === 1 ? last : scaled(graph, last, config.headScale);
 }
 
 /** Lays down layer `index`: it reads `hidden` and the layer's own weights and cache, and nothing else of the graph. */

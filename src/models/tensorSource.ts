@@ -15,6 +15,8 @@ export interface TensorSource {
   shape(name: string): readonly number[] | undefined;
   /** All tensors, where the source can list them. */
   readonly names?: () => Iterable<string>;
+  /** Every matrix is `[out, in]`, also where the family's own files keep it the other way round. */
+  readonly turned?: boolean;
   /** The element type as the file writes it, where it is not always one of weights. */
   readonly dtype?: (name: string) => string | undefined;
   /** A matrix in the file's own precision; BF16 becomes f32, exactly. */
@@ -51,6 +53,7 @@ export function folderTensors(folder: TensorFolder): TensorSource {
 export function ggufTensors(model: GgufModel): TensorSource {
   return {
     file: model.gguf.source.name,
+    turned: true,
     shape: (name) => model.tensors.get(name)?.tensor.shape,
     names: () => model.tensors.keys(),
     vector: (name) => model.readFloat32(name),

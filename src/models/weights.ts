@@ -3,6 +3,7 @@ import { tensorIn } from '../graph/graph.ts';
 import type { Matrix, Tensor, Weight, WeightChunk } from '../graph/tensor.ts';
 import { type PackedMatrix, rowWords, scaleBytes } from '../kernels/weightFormat.ts';
 import { AlloyError, required } from '../util/errors.ts';
+import { canonicalTensors } from './canonicalTensors.ts';
 import type { DecoderConfig } from './config.ts';
 import type { DecoderWeights, LayerWeights, MatrixName } from './decoder.ts';
 import { familyOf } from './families/families.ts';
@@ -36,22 +37,37 @@ function matrixSpec(config: DecoderConfig, matrix: MatrixName): MatrixSpec {
   );
 }
 
-/** Every tensor of a decoder with its shape, by Hugging Face name. */
-export function decoderTensors(config: DecoderConfig): ParameterSpec[] {
+/** A tensor as the engine keeps it. */
+export interface DecoderTensor extends ParameterSpec {
+  /** A matrix that rows are multiplied with, or numbers that are added or multiplied one by one: these stay f32. */
+  readonly kind: 'matrix' | 'values';
+  /** The family's own files keep it `[in, out]`. */
+  readonly conv1d: boolean;
+}
+
+/** Every tensor of a decoder with its shape, by Hugging Face name; matrices are `[out, in]` (see `canonicalTensors`). */
+export function decoderTensors(config: DecoderConfig): DecoderTensor[] {
   const family = familyOf(config);
   const { names } = family;
-  const specs: ParameterSpec[] = [{ name: names.embedding, shape: [config.vocabSize, config.width] }];
+  const specs: DecoderTensor[] = [];
+  const matrix = (name: string, shape: readonly [number, number], conv1d = false) =>
+    specs.push({ name, shape, kind: 'matrix', conv1d });
+  const values = (name: string, ...shape: readonly number[]) =>
+    specs.push({ name, shape, kind: 'values', conv1d: false });
+  matrix(names.embedding, [config.vocabSize, config.width]);
+  if (names.positions) values(names.positions, config.maxPositions, config.width);
   const [vectors, matrices] = [family.vectors(config), family.matrices(config)];
   config.layers.forEach((_, layer) => {
     const place = `${names.layers}.${layer}`;
-    for (const { path, size } of vectors) specs.push({ name: `${place}.${path}`, shape: [size] });
-    for (const { path, shape, bias } of matrices) {
-      specs.push({ name: `${place}.${path}.weight`, shape });
-      if (bias) specs.push({ name: `${place}.${path}.bias`, shape: [shape[0]] });
+    for (const { path, size } of vectors) values(`${place}.${path}`, size);
+    for (const { path, shape, bias, conv1d } of matrices) {
+      matrix(`${place}.${path}.weight`, shape, conv1d);
+      if (bias) values(`${place}.${path}.bias`, shape[0]);
     }
   });
-  specs.push({ name: `${names.finalNorm}.weight`, shape: [config.width] });
-  if (!config.tiedHead) specs.push({ name: names.head, shape: [config.vocabSize, config.width] });
+  values(`${names.finalNorm}.weight`, config.width);
+  if (names.finalNormBias) values(`${names.finalNorm}.bias`, config.width);
+  if (!config.tiedHead) matrix(names.head, [config.vocabSize, config.width]);
   return specs;
 }
 
@@ -59,7 +75,8 @@ export function decoderTensors(config: DecoderConfig): ParameterSpec[] {
  * @throws AlloyError `bad-file` naming the first tensor that is missing, has another shape than the config says, or belongs
  *   to a layer that the config does not have so; `unsupported` for one of integers
  */
-export function checkTensors(config: DecoderConfig, source: TensorSource): void {
+export function checkTensors(config: DecoderConfig, file: TensorSource): void {
+  const source = canonicalTensors(config, file);
   const specs = decoderTensors(config);
   const known = new Set(specs.map(({ name }) => name));
   for (const { name, shape } of specs) {
@@ -117,19 +134,20 @@ export interface LoadOptions {
 export async function loadDecoder(
   gpu: Gpu,
   config: DecoderConfig,
-  source: TensorSource,
+  file: TensorSource,
   options: LoadOptions = {},
 ): Promise<LoadedDecoder> {
-  checkTensors(config, source);
+  checkTensors(config, file);
+  const source = canonicalTensors(config, file);
   const specs = decoderTensors(config);
   const parameters = options.trainable ? new Parameters(gpu, specs) : undefined;
   const frozen = new FrozenTensors(gpu, options.precision ?? 'file');
   const tensors = new Map<string, Tensor>();
   const matrices = new Map<string, Weight>();
   try {
-    for (const [index, { name, shape }] of specs.entries()) {
+    for (const [index, { name, kind }] of specs.entries()) {
       if (options.signal?.aborted) throw new AlloyError('cancelled', `Loading ${source.file} was cancelled.`);
-      if (shape.length === 2) {
+      if (kind === 'matrix') {
         const matrix = await source.matrix(name);
         checkFinite(source.file, name, matrix);
         parameters?.set(name, f32Of(toPrecision(matrix, 'f32')));
@@ -248,7 +266,9 @@ function assemble(
   return {
     embedding,
     layers,
+    positions: names.positions === undefined ? undefined : tensor(names.positions),
     finalNorm: tensor(`${names.finalNorm}.weight`),
+    finalNormBias: tensors.get(`${names.finalNorm}.bias`),
     head: config.tiedHead ? embedding : weight(names.head),
   };
 }

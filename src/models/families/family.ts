@@ -34,9 +34,12 @@ export interface FamilyNames {
   readonly positions?: string;
   /** Layer 3 is `<layers>.3`. */
   readonly layers: string;
-  /** The module of the norm before the head. */
+  /** The module of the norm before the head, and whether it has a bias. */
   readonly finalNorm: string;
+  readonly finalNormBias?: boolean;
   readonly head: string;
+  /** Other names that files give to tensors: the usual one → the other. */
+  readonly aliases?: Readonly<Record<string, string>>;
   /** Tensors of files that are no parameters: masks, frequencies. */
   readonly ignored?: RegExp;
 }
@@ -53,6 +56,8 @@ export interface Family {
   readonly names: FamilyNames;
   /** Fields that the family's own configs call differently: their name → the usual one. */
   readonly renamed?: Readonly<Record<string, string>>;
+  /** `intermediate_size` over `hidden_size`, where a config may leave the former out. */
+  readonly innerFactor?: number;
   /** What transformers takes for fields that a config leaves out. */
   readonly defaults: Readonly<Record<string, unknown>>;
   /** Whether a layer has a window, where the config lists no `layer_types`. */

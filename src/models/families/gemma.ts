@@ -3,6 +3,7 @@ import { gatedInner, type LayerScope, norm, project, selfAttention } from '../bl
 import type { DecoderConfig } from '../config.ts';
 import type { RawConfig } from '../configFields.ts';
 import type { Family } from './family.ts';
+import { llama } from './llama.ts';
 import { LLAMA_NAMES, rms, separateMatrices } from './specs.ts';
 
 /** Norms before and after attention, and before and after the MLP. */
@@ -63,4 +64,27 @@ export const gemma3: Family = {
     rms('kNorm', 'self_attn.k_norm', headDim),
   ],
   layer: fourNormLayer,
+};
+
+export const gemma2: Family = {
+  ...gemma3,
+  name: 'gemma2',
+  modelTypes: ['gemma2'],
+  defaults: {
+    ...DEFAULTS,
+    max_position_embeddings: 8192,
+    sliding_window: 4096,
+    attn_logit_softcapping: 50,
+    final_logit_softcapping: 30,
+  },
+  slides: (_, layer) => layer % 2 === 0,
+  vectors: (config) => gemma3.vectors(config).slice(0, 4),
+};
+
+export const gemma1: Family = {
+  ...llama,
+  name: 'gemma',
+  modelTypes: ['gemma'],
+  defaults: { ...DEFAULTS, max_position_embeddings: 8192 },
+  config: gemmaConfig,
 };
