@@ -1,6 +1,7 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import type { Gpu } from '../gpu/gpu.ts';
 import { AlloyError } from '../util/errors.ts';
+import { HUB_OPTIONS, type HubShelf } from './hub.ts';
 import type { ModelShelf } from './modelShelf.ts';
 import type { Progress } from './progress.ts';
 import type { Terminal } from './terminal.ts';
@@ -16,6 +17,8 @@ export interface CommandContext {
   readonly terminal: Terminal;
   readonly progress: Progress;
   readonly shelf: ModelShelf;
+  /** @throws AlloyError `bad-argument` for options of the hub that are wrong */
+  hub(): HubShelf;
   readonly args: Arguments;
   readonly json: boolean;
   readonly quiet: boolean;
@@ -47,6 +50,7 @@ const COMMON = {
   json: { type: 'boolean' },
   quiet: { type: 'boolean', short: 'q' },
   help: { type: 'boolean', short: 'h' },
+  ...HUB_OPTIONS,
 } as const satisfies OptionsConfig;
 
 /** @throws UsageError for unknown or incomplete options and for a wrong number of words */

@@ -1,8 +1,10 @@
 import type { Command } from './command.ts';
 import { COMMANDS } from './commands.ts';
+import { HUB_HELP } from './hub.ts';
 
-const MODEL =
-  'MODEL is a built-in name (alloy models), a Hugging Face folder, a .gguf file, or the folder of a finished run.';
+const MODEL = `MODEL is a built-in name (alloy models), a Hugging Face folder, a .gguf file, the folder of a finished run, or a model
+of the hub, which is downloaded once: hub:OWNER/NAME, hub:OWNER/NAME@REVISION, hub:OWNER/NAME:Q4_K_M (one of its GGUF
+files), hub:OWNER/NAME/FILE.gguf, or its address.`;
 
 const COMMON = `  --json         one JSON document on stdout and nothing else there
   -q, --quiet    no progress on stderr
@@ -22,7 +24,8 @@ ${lines.join('\n')}
 
 ${MODEL}
 
-Exit codes: 0 done, 1 a fault inside, 2 wrong usage, 3 bad input, 4 no WebGPU or a lost device,
+Exit codes: 0 done, 1 a fault inside, 2 wrong usage, 3 bad input or
+a model that cannot be had, 4 no WebGPU or a lost device,
 5 out of memory or disk, 130 stopped by Ctrl-C (start the same command again to go on).
 `;
 }
@@ -30,5 +33,5 @@ Exit codes: 0 done, 1 a fault inside, 2 wrong usage, 3 bad input, 4 no WebGPU or
 /** `alloy help COMMAND`. */
 export function commandHelp({ usage, summary, help }: Command): string {
   const model = /\bMODEL|PIVOT/.test(usage) ? `\n${MODEL}\n` : '';
-  return `Usage: alloy ${usage}\n\n${summary}.\n\n${help.trimEnd()}\n${COMMON}${model}`;
+  return `Usage: alloy ${usage}\n\n${summary}.\n\n${help.trimEnd()}\n${COMMON}\n${HUB_HELP}${model}`;
 }

@@ -2,12 +2,14 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { type OpenModel, openFolder, openGguf } from '../pipeline/openModel.ts';
+import { isHubText } from '../pipeline/hubModels.ts';
+import { type ModelOrigin, type OpenModel, openFolder, openGguf } from '../pipeline/openModel.ts';
 import { type OpenedRun, openRun, RUN_FILES } from '../pipeline/runFolder.ts';
-import { nodeFileSource } from '../storage/nodeStorage.ts';
+import { nodeFileSource, sha256OfFile } from '../storage/nodeStorage.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
 import { fieldProblems } from '../util/schemaIssue.ts';
+import type { HubShelf } from './hub.ts';
 import { statOrNothing } from './outFolder.ts';
 import { expandVariables } from './paths.ts';
 
@@ -33,15 +35,25 @@ export type BuiltinModel = z.infer<typeof cardSchema>;
 /** Where the models that come with Alloy lie. */
 export const BUILTIN_FOLDER = resolve(import.meta.dirname, '../../public/models');
 
-/** Finds models: built in, Hugging Face folders, GGUF files, finished runs. */
+interface ShelfOptions {
+  readonly builtinFolder?: string | undefined;
+  /** Gives models of the hub. */
+  readonly hub?: () => HubShelf;
+}
+
+/** Finds models: of the hub, built in, Hugging Face folders, GGUF files, finished runs. */
 export class ModelShelf {
   readonly #environment: NodeJS.ProcessEnv;
   readonly #builtinFolder: string;
+  readonly #hub: ShelfOptions['hub'];
+  /** Of models of the hub that were opened, the reference that names exactly them. */
+  readonly #pins = new Map<string, ModelOrigin>();
   #builtin: Promise<readonly BuiltinModel[]> | undefined;
 
-  constructor(environment: NodeJS.ProcessEnv, builtinFolder = BUILTIN_FOLDER) {
+  constructor(environment: NodeJS.ProcessEnv, { builtinFolder, hub }: ShelfOptions = {}) {
     this.#environment = environment;
-    this.#builtinFolder = builtinFolder;
+    this.#builtinFolder = builtinFolder ?? BUILTIN_FOLDER;
+    this.#hub = hub;
   }
 
   /** @throws AlloyError `bad-file` for a damaged index */
@@ -69,18 +81,13 @@ export class ModelShelf {
   async #open(reference: string, folder: string, what: string, runs: readonly string[]): Promise<OpenModel> {
     if (reference === '')
       throw new AlloyError('bad-argument', `${what} is empty; give a model's name, folder or file.`);
-    if (reference.startsWith('hub:')) {
-      throw new AlloyError(
-        'unsupported',
-        `${what} names ${reference}, but Alloy cannot load models from the hub yet; download the model and give its folder or .gguf file.`,
-      );
-    }
+    if (isHubText(reference)) return this.#openHub(reference, what);
     const card = (await this.builtin()).find(({ name }) => name === reference);
     const shown = expandVariables(reference, this.#environment, what);
     const path = card ? join(this.#builtinFolder, card.file) : resolve(folder, shown);
     const info = statOrNothing(path);
     if (!info) throw await this.#missing(reference, path, what);
-    if (!info.isDirectory()) return openFile(card?.name ?? plainName(path), path, shown);
+    if (!info.isDirectory()) return openFile(card?.name ?? plainName(path), path, shown, card?.sha256);
     if (existsSync(join(path, RUN_FILES.recipe))) return (await this.#openRun(path, shown, runs)).model;
     if (!existsSync(join(path, 'config.json'))) {
       throw new AlloyError(
@@ -89,6 +96,19 @@ export class ModelShelf {
       );
     }
     return openFolder(card?.name ?? basename(path), shown, fileOpener(path, shown));
+  }
+
+  /** What a reference to the hub led to in this process; undefined for one that was not opened. */
+  origin(reference: string): ModelOrigin | undefined {
+    return this.#pins.get(reference);
+  }
+
+  async #openHub(reference: string, what: string): Promise<OpenModel> {
+    if (!this.#hub)
+      throw new AlloyError('unsupported', `${what} names ${reference}, but there is no hub here.`);
+    const model = await this.#hub().open(reference);
+    if (model.origin) this.#pins.set(reference, model.origin);
+    return model;
   }
 
   /** Opens a finished run. @param shown the folder as the person wrote it */
@@ -136,7 +156,8 @@ function plainName(path: string): string {
   return basename(path, extname(path).toLowerCase() === '.gguf' ? extname(path) : '');
 }
 
-async function openFile(name: string, path: string, shown: string): Promise<OpenModel> {
+/** @param sha256 what its content has to hash to, where that is known */
+async function openFile(name: string, path: string, shown: string, sha256?: string): Promise<OpenModel> {
   const source = await nodeFileSource(path, shown);
   const magic = new TextDecoder('latin1').decode(await source.read(0, Math.min(4, source.bytes)));
   if (magic !== 'GGUF' && extname(path).toLowerCase() !== '.gguf') {
@@ -146,6 +167,12 @@ async function openFile(name: string, path: string, shown: string): Promise<Open
       isPart
         ? `${shown} is one file of a model; give its folder, ${dirname(shown)}.`
         : `${shown} is no GGUF file; give a .gguf file or a Hugging Face folder.`,
+    );
+  }
+  if (sha256 && (await sha256OfFile(path)) !== sha256) {
+    throw new AlloyError(
+      'bad-file',
+      `${path} is not the built-in model that its index describes (its sha256 differs); restore the file from the project.`,
     );
   }
   return openGguf(name, source, fileOpener(dirname(path), dirname(shown)));

@@ -20,8 +20,17 @@ export class Progress {
     this.#now = now;
   }
 
-  /** @param secondsLeft undefined while nobody can tell */
-  update(label: string, done: number, total: number, secondsLeft: number | undefined): void {
+  /**
+   * @param secondsLeft undefined while nobody can tell
+   * @param count how far it is, in words
+   */
+  update(
+    label: string,
+    done: number,
+    total: number,
+    secondsLeft: number | undefined,
+    count = `${done} of ${total}`,
+  ): void {
     if (this.#quiet || label === this.#finished) return;
     const { screen } = this.#terminal;
     const now = this.#now();
@@ -34,7 +43,7 @@ export class Progress {
     this.#finished = over ? label : undefined;
     if (!due && !over) return;
     const left = secondsLeft === undefined || over ? '' : `, ${timeText(secondsLeft)} left`;
-    const line = `${label}: ${done} of ${total}${left}`;
+    const line = `${label}: ${count}${left}`;
     if (!screen) this.#terminal.err(`${line}\n`);
     else {
       this.#overwrite(line);

@@ -3,8 +3,9 @@ import { stat } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
 import type { Gpu } from '../gpu/gpu.ts';
 import { ArtifactStore } from '../pipeline/artifactStore.ts';
+import { isHubText } from '../pipeline/hubModels.ts';
 import { JobControl } from '../pipeline/jobControl.ts';
-import type { OpenModel } from '../pipeline/openModel.ts';
+import type { ModelOrigin, OpenModel } from '../pipeline/openModel.ts';
 import type { RunEvent } from '../pipeline/protocol.ts';
 import type { Recipe } from '../pipeline/recipe.ts';
 import { readRecipe } from '../pipeline/recipeFile.ts';
@@ -124,7 +125,10 @@ export function stopAtInterrupt({ terminal, progress }: CommandContext, control:
   });
 }
 
-/** The recipe with paths that hold from another folder; names of built-in models and paths with variables stay. */
+/**
+ * The recipe with paths that hold from another folder; names of built-in models and paths with variables stay, models of the
+ * hub are pinned to the commit that was used.
+ */
 export async function movedRecipe(
   { recipe, folder }: PlacedRecipe,
   to: string,
@@ -132,8 +136,11 @@ export async function movedRecipe(
 ): Promise<Recipe> {
   const path = (text: string) =>
     text.includes('${') || text.startsWith('/') ? text : relative(to, resolve(folder, text)) || '.';
-  const model = async (reference: string) =>
-    reference.startsWith('hub:') || (await shelf.isBuiltin(reference)) ? reference : path(reference);
+  const model = async (reference: string) => {
+    const origin = shelf.origin(reference);
+    if (origin) return origin.reference;
+    return isHubText(reference) || (await shelf.isBuiltin(reference)) ? reference : path(reference);
+  };
   return {
     ...recipe,
     pivot: await model(recipe.pivot),
@@ -144,4 +151,9 @@ export async function movedRecipe(
       heldout: recipe.data.heldout.map(path),
     },
   };
+}
+
+/** Where the models of the hub that a recipe names came from in this run. */
+export function recipeOrigins({ pivot, sources }: Recipe, { shelf }: CommandContext): readonly ModelOrigin[] {
+  return [...new Set([pivot, ...sources])].flatMap((reference) => shelf.origin(reference) ?? []);
 }

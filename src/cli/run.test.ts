@@ -101,7 +101,11 @@ describe('exit codes', () => {
 
   test.each<[string, string[], RegExp]>([
     ['a model that is not there', ['score', 'nothing', '--text', 'x'], /no model "nothing".*small-one/u],
-    ['a model of the hub', ['score', 'hub:a/b', '--text', 'x'], /hub yet/u],
+    [
+      'a model of the hub that is not here',
+      ['score', 'hub:a/b', '--text', 'x', '--offline'],
+      /a\/b at main was never got/u,
+    ],
     ['a folder that is no model', ['score', '.', '--text', 'x'], /neither a model nor a finished run/u],
     ['one file of a folder', ['score', 'tiny/model.safetensors', '--text', 'x'], /give its folder, tiny/u],
     ['a file that is no model', ['score', 'two.jsonl', '--text', 'x'], /two\.jsonl is no GGUF file/u],

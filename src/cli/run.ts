@@ -5,6 +5,7 @@ import { type Command, type CommandContext, parseCommand, UsageError } from './c
 import { COMMANDS } from './commands.ts';
 import { exitCode } from './exitCode.ts';
 import { commandHelp, overview } from './help.ts';
+import { HubShelf } from './hub.ts';
 import { ModelShelf } from './modelShelf.ts';
 import { Progress } from './progress.ts';
 import type { Terminal } from './terminal.ts';
@@ -43,10 +44,16 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
   }
   const progress = new Progress(terminal, args.flag('quiet'));
   let opened: Promise<Gpu> | undefined;
+  let hub: HubShelf | undefined;
+  const openHub = () => {
+    hub ??= new HubShelf(terminal, progress, args);
+    return hub;
+  };
   const context: CommandContext = {
     terminal,
     progress,
-    shelf: new ModelShelf(terminal.environment, options.builtinFolder),
+    shelf: new ModelShelf(terminal.environment, { builtinFolder: options.builtinFolder, hub: openHub }),
+    hub: openHub,
     args,
     json: args.flag('json'),
     quiet: args.flag('quiet'),

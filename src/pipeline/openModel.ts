@@ -24,6 +24,14 @@ export interface OpenModel {
   readonly document: Readonly<Record<string, unknown>>;
   /** Files that belong to the model beside its config and weights: tokenizer, chat template … */
   readonly companions: readonly FileSource[];
+  /** Where a model of the hub is from, to the commit and the hash. */
+  readonly origin?: ModelOrigin;
+}
+
+export interface ModelOrigin {
+  /** Names exactly these files, whatever becomes of the branch: `hub:OWNER/NAME@COMMIT`. */
+  readonly reference: string;
+  readonly files: readonly { readonly path: string; readonly bytes: number; readonly hash: string }[];
 }
 
 const TOKENIZER_CONFIG = 'tokenizer_config.json';

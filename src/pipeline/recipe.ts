@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { AlloyError } from '../util/errors.ts';
 import { fieldProblems } from '../util/schemaIssue.ts';
 
-/** A built-in name, a Hugging Face folder, a `.gguf` file, a finished run, or `hub:OWNER/NAME` (not yet loadable). */
+/** A built-in name, a Hugging Face folder, a `.gguf` file, a finished run, or a model of the hub (`hub:OWNER/NAME@REVISION`). */
 const modelReference = z.string().min(1);
 
 const lossMode = z.enum(['tail', 'renormalised']);

@@ -1,5 +1,6 @@
 /**
- * The folder of a finished run: `recipe.yaml`, `report.json`, `report.md`, `merge.json`, one PEFT adapter a source below
+ * The folder of a finished run: `recipe.yaml`, `report.json`, `report.md`, `merge.json`, `models.json` (what came from the
+ * hub, to the commit and the hash), one PEFT adapter a source below
  * `targets/`, and the control's below `sft/`. The report is written last, so a folder that has one is complete.
  */
 import {
@@ -17,7 +18,7 @@ import { readJson, readText, writeFile } from '../storage/storageHelpers.ts';
 import { AlloyError } from '../util/errors.ts';
 import { type MergedModel, openMerged } from './mergedModel.ts';
 import { type MergeFile, mergeText, parseMergeFile } from './mergeFile.ts';
-import type { OpenModel } from './openModel.ts';
+import type { ModelOrigin, OpenModel } from './openModel.ts';
 import type { Report } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
 import { readRecipe, recipeText } from './recipeFile.ts';
@@ -28,6 +29,7 @@ export const RUN_FILES = {
   report: 'report.json',
   readable: 'report.md',
   merge: 'merge.json',
+  models: 'models.json',
 } as const;
 const SFT_FOLDER = 'sft';
 
@@ -40,6 +42,8 @@ export interface RunContents {
   /** In the order of `merge.sources`. */
   readonly targets: readonly (readonly LoraMatrix[])[];
   readonly sft: readonly LoraMatrix[];
+  /** Models of the hub that the run was made with. */
+  readonly origins?: readonly ModelOrigin[];
 }
 
 /** Where the adapters of sources lie in a run's folder: `targets/NAME`, names made fit for files and unique. */
@@ -64,13 +68,20 @@ export function fileName(name: string): string {
 
 /** Writes a run, an older one in its place. */
 export async function writeRun(storage: Storage, run: RunContents): Promise<void> {
-  const { recipe, report, merge, pivot, targets, sft } = run;
-  for (const path of [RUN_FILES.report, RUN_FILES.merge, 'targets', SFT_FOLDER]) await storage.remove(path);
+  const { recipe, report, merge, pivot, targets, sft, origins = [] } = run;
+  for (const path of [RUN_FILES.report, RUN_FILES.merge, RUN_FILES.models, 'targets', SFT_FOLDER])
+    await storage.remove(path);
   for (const [index, { adapter }] of merge.sources.entries())
     await writeAdapter(storage, adapter, pivot, targets[index] ?? []);
   await writeAdapter(storage, SFT_FOLDER, pivot, sft);
   await writeFile(storage, RUN_FILES.recipe, recipeText(recipe));
   await writeFile(storage, RUN_FILES.merge, mergeText(merge));
+  if (origins.length > 0)
+    await writeFile(
+      storage,
+      RUN_FILES.models,
+      `${JSON.stringify({ version: 1, models: origins }, null, 2)}\n`,
+    );
   await writeFile(storage, RUN_FILES.readable, reportText(report));
   await writeFile(storage, RUN_FILES.report, `${JSON.stringify(report, null, 2)}\n`);
 }

@@ -8,7 +8,7 @@ import { adapterFolders, fileName, writeRun } from '../../pipeline/runFolder.ts'
 import { NodeStorage } from '../../storage/nodeStorage.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { checkOutFolder, stageStorage } from '../outFolder.ts';
-import { movedRecipe, readRecipeFile, runContext, stopAtInterrupt } from '../recipeRun.ts';
+import { movedRecipe, readRecipeFile, recipeOrigins, runContext, stopAtInterrupt } from '../recipeRun.ts';
 
 export const fuse: Command = {
   name: 'fuse',
@@ -44,7 +44,8 @@ variable. Finished stages are kept, so a stopped or changed run does only what i
       const merge = await describeMerge(result.merge, pivot, adapterFolders(sources));
       const moved = await movedRecipe(placed, out, context);
       const report = { ...result.report, recipe, ...(reused > 0 && { reused }) };
-      await writeRun(new NodeStorage(out), { recipe: moved, report, merge, pivot, targets, sft });
+      const origins = recipeOrigins(recipe, context);
+      await writeRun(new NodeStorage(out), { recipe: moved, report, merge, pivot, targets, sft, origins });
       result.merge.dispose();
       result.loadedPivot.dispose();
       return { json: { folder: out, ...report }, text: finished(report, out, context) };

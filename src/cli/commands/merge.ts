@@ -7,7 +7,7 @@ import { NodeStorage } from '../../storage/nodeStorage.ts';
 import { AlloyError } from '../../util/errors.ts';
 import { type Command, type CommandContext, UsageError } from '../command.ts';
 import { checkOutFolder, stageStorage } from '../outFolder.ts';
-import { movedRecipe, runContext } from '../recipeRun.ts';
+import { movedRecipe, recipeOrigins, runContext } from '../recipeRun.ts';
 
 export const merge: Command = {
   name: 'merge',
@@ -53,7 +53,8 @@ export const merge: Command = {
     const made = await remerge(working, recipe, run, !args.flag('no-evaluate'));
     const moved = await movedRecipe({ recipe, folder, file }, out, context);
     const { pivot, deltas: targets } = run.model.parts;
-    await writeRun(new NodeStorage(out), { ...made, recipe: moved, pivot, targets, sft: run.sft });
+    const origins = recipeOrigins(recipe, context);
+    await writeRun(new NodeStorage(out), { ...made, recipe: moved, pivot, targets, sft: run.sft, origins });
     return { json: { folder: out, ...made.report }, text: `${reportText(made.report)}\nWritten to ${out}\n` };
   },
 };

@@ -61,7 +61,12 @@ describe('getting a model', () => {
       'tokenizer.json',
       'model.safetensors',
     ]);
-    expect(states.at(-1)).toEqual({ file: 'model.safetensors', done: record.bytes, total: record.bytes });
+    expect(states.at(-1)).toEqual({
+      file: 'model.safetensors',
+      done: record.bytes,
+      total: record.bytes,
+      received: record.bytes,
+    });
     expect(await weightsIn(cacheOver())).toEqual(weights);
     const asked = server.requests.length;
     expect(server.requests.filter(isFile).filter(({ host }) => host === 'cdn')).toHaveLength(1);
@@ -105,23 +110,31 @@ describe('getting a model', () => {
       'x-Q4_K_M.gguf': noise(400),
       'in/x-F16.gguf': noise(900),
       'mmproj-x.gguf': noise(100),
-      'x-Q8_0-00001-of-00002.gguf': noise(100),
+      'x-Q8_0-00001-of-00002.gguf': noise(700),
+      'x-Q8_0-00002-of-00002.gguf': noise(100),
+      'x-Q6_K-00001-of-00002.gguf': noise(100),
     });
     const cache = cacheOver();
     const look = await cache.look(parseHubReference('hub:a/b'));
     expect(look.variants.map(({ label, bytes }) => [label, bytes])).toEqual([
       ['Q2_K', 200],
       ['Q4_K_M', 400],
+      ['Q8_0', 800],
       ['F16', 900],
     ]);
-    expect(look.chosen).toBe('x-Q4_K_M.gguf');
+    expect(look.chosen).toBe('x-Q8_0-00001-of-00002.gguf');
+    expect((await get(cache, 'hub:a/b')).files).toHaveLength(2);
     expect((await get(cache, 'hub:a/b:f16')).key).toBe('in/x-F16.gguf');
     expect((await get(cache, 'hub:a/b/x-Q2_K.gguf')).key).toBe('x-Q2_K.gguf');
-    expect((await cache.look(parseHubReference('hub:a/b'))).here).toEqual(['x-Q2_K.gguf', 'in/x-F16.gguf']);
+    expect((await cache.look(parseHubReference('hub:a/b'))).here).toEqual([
+      'x-Q2_K.gguf',
+      'x-Q8_0-00001-of-00002.gguf',
+      'in/x-F16.gguf',
+    ]);
     await expect(get(cache, 'hub:a/b:Q5_0')).rejects.toThrow(
-      /has no variant Q5_0; it has Q2_K, Q4_K_M, F16/u,
+      /has no variant Q5_0; it has Q2_K, Q4_K_M, Q8_0, F16/u,
     );
-    await expect(get(cache, 'hub:a/b/x-Q8_0-00001-of-00002.gguf')).rejects.toThrow(/one part/u);
+    await expect(get(cache, 'hub:a/b/x-Q8_0-00002-of-00002.gguf')).rejects.toThrow(/later part/u);
   });
 
   test('a renamed repository, a branch, a file of no bytes', async () => {

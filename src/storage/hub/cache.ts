@@ -27,6 +27,8 @@ export interface TransferState {
   /** Of all files together; `done` counts what was there before, too. */
   readonly done: number;
   readonly total: number;
+  /** What the network has given since the start. */
+  readonly received: number;
 }
 
 export interface GetOptions {
@@ -159,7 +161,12 @@ export class HubCache {
     for (const file of record.files) {
       const place = blobPlace(record.id, file.hash);
       const tell = (done: number) =>
-        options.onProgress?.({ file: file.path, done: before + done, total: total(record.files) });
+        options.onProgress?.({
+          file: file.path,
+          done: before + done,
+          total: total(record.files),
+          received: 0,
+        });
       if (await hasFile(this.#storage, place, file.bytes)) {
         const hash = startContentHash(this.#storage, file);
         await feed(hash, await this.#storage.open(place), options.signal, tell);
@@ -235,7 +242,7 @@ export class HubCache {
   ): Promise<readonly HubFile[]> {
     let files = record.files;
     await this.#checkSpace(record.id, files);
-    let before = 0;
+    let [before, received] = [0, 0];
     const fetched = new Set<string>();
     for (
       let next: HubFile | undefined = files[0];
@@ -245,12 +252,11 @@ export class HubCache {
       const file: HubFile = next;
       const stopped = abortError(options.signal);
       if (stopped) throw stopped;
-      const tell = (done: number) =>
-        options.onProgress?.({
-          file: file.path,
-          done: before + done,
-          total: Math.max(record.bytes, total(files)),
-        });
+      const tell = (done: number, more: number) => {
+        received += more;
+        const all = Math.max(record.bytes, total(files));
+        options.onProgress?.({ file: file.path, done: before + done, total: all, received });
+      };
       const place = blobPlace(record.id, file.hash);
       const job = { client, storage: this.#storage, place, id: record.id, commit: record.commit, file };
       await download(job, { signal: options.signal, onNote: options.onNote, onProgress: tell });

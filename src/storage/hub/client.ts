@@ -87,7 +87,7 @@ export class HubClient {
               { cause },
             ),
           );
-        } else await attempts.failed(unreachable(endpoint, cause), 0);
+        } else await attempts.failed(unreachable(endpoint, subject, cause), 0);
       }
     }
   }
@@ -114,7 +114,7 @@ export class HubClient {
       } catch (cause) {
         const ended = abortError(signal);
         if (ended) throw ended;
-        await attempts.failed(unreachable(endpoint, cause));
+        await attempts.failed(unreachable(endpoint, subject, cause));
         continue;
       }
       const { status } = response;

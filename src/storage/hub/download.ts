@@ -23,8 +23,8 @@ export type TransferNote =
 
 export interface DownloadOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Bytes of the file that are there and hashed. */
-  readonly onProgress?: ((done: number) => void) | undefined;
+  /** Bytes of the file that are there and hashed, and how many more the network has given. */
+  readonly onProgress?: ((done: number, received: number) => void) | undefined;
   readonly onNote?: ((note: TransferNote) => void) | undefined;
 }
 
@@ -68,7 +68,7 @@ export async function download(job: Download, options: DownloadOptions): Promise
   const onWait = () => options.onNote?.({ kind: 'elsewhere', file: file.path });
   const { signal } = options;
   await storage.exclusive(place, work, { onWait, ...(signal && { signal }) });
-  options.onProgress?.(file.bytes);
+  options.onProgress?.(file.bytes, 0);
 }
 
 /** Whether a file is there in its full length. */
@@ -158,7 +158,7 @@ async function goOnFrom(
     await storage.remove(place);
     return 0;
   }
-  await feed(hash, part, options.signal, options.onProgress);
+  await feed(hash, part, options.signal, (done) => options.onProgress?.(done, 0));
   return part.bytes;
 }
 
@@ -201,7 +201,7 @@ async function receive(
   if (range.start > start) {
     await response.body?.cancel().catch(() => undefined);
     await attempts.failed(
-      unreachable(endpoint, new Error('the server sends another range than the one asked for')),
+      unreachable(endpoint, subject, new Error('the server sends another range than the one asked for')),
     );
     return undefined;
   }
@@ -225,14 +225,14 @@ async function receive(
       hash.update(bytes);
       await writer.write(bytes);
       attempts.progress();
-      options.onProgress?.(writer.bytes);
+      options.onProgress?.(writer.bytes, bytes.length);
     }
   } finally {
     reader.cancel().catch(() => undefined);
   }
   const stopped = abortError(signal);
   if (stopped) throw stopped;
-  if (writer.bytes < file.bytes) await attempts.failed(unreachable(endpoint, failure));
+  if (writer.bytes < file.bytes) await attempts.failed(unreachable(endpoint, subject, failure));
   return undefined;
 }
 

@@ -2,13 +2,13 @@ import { AlloyError } from '../../util/errors.ts';
 import type { Subject } from './client.ts';
 
 /** The error of a connection that did not come about or broke. */
-export function unreachable(endpoint: string, cause: unknown): AlloyError {
+export function unreachable(endpoint: string, { id, file }: Subject, cause: unknown): AlloyError {
   const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
   const code = inner instanceof Error && 'code' in inner ? String(inner.code) : '';
   const why = code || (inner instanceof Error ? inner.message : String(inner));
   return new AlloyError(
     'no-network',
-    `${endpoint} cannot be reached (${why}); check the connection and try again: what has come is kept.`,
+    `${endpoint} cannot be reached for ${file === undefined ? id : `${file} of ${id}`} (${why}); check the connection and try again: what has come is kept.`,
     { cause },
   );
 }

@@ -72,15 +72,17 @@ export function variantsOf({ files, dtypes }: HubListing): readonly HubVariant[]
       files: folder,
     });
   }
-  const gguf = files.filter(isGgufModel).map(
-    (file): HubVariant => ({
+  const gguf = files.filter(isGgufModel).flatMap((file): HubVariant | [] => {
+    const parts = partsOf(files, file);
+    if (!parts) return [];
+    return {
       key: file.path,
       format: 'gguf',
       label: quantisationOf(file.path),
-      bytes: file.bytes,
-      files: [file],
-    }),
-  );
+      bytes: total(parts),
+      files: parts,
+    };
+  });
   return [...variants, ...gguf.sort((a, b) => a.bytes - b.bytes)];
 }
 
@@ -92,13 +94,27 @@ function folderFiles(files: readonly HubFile[]): readonly HubFile[] | undefined 
   return [...COMPANIONS.flatMap((name) => byPath.get(name) ?? []), weights];
 }
 
-/** Vision towers and matrices of importance are GGUF files too, and parts of one cannot be read alone. */
+/** Vision towers and matrices of importance are GGUF files too; of a file in parts the first stands for it. */
 function isGgufModel({ path }: HubFile): boolean {
-  return /\.gguf$/iu.test(path) && !/(?:^|[-_./])(?:mmproj|imatrix)/iu.test(path) && !isPart(path);
+  return /\.gguf$/iu.test(path) && !/(?:^|[-_./])(?:mmproj|imatrix)/iu.test(path) && !isLaterPart(path);
 }
 
-function isPart(path: string): boolean {
-  return /-\d{5}-of-\d{5}\.gguf$/iu.test(path);
+const PART = /-(\d{5})-of-(\d{5})(?=\.gguf$)/iu;
+
+function isLaterPart(path: string): boolean {
+  const part = PART.exec(path)?.[1];
+  return part !== undefined && Number(part) > 1;
+}
+
+/** A file with those that belong to it; undefined where one of them is missing. */
+function partsOf(files: readonly HubFile[], first: HubFile): readonly HubFile[] | undefined {
+  const count = PART.exec(first.path)?.[2];
+  if (count === undefined) return [first];
+  const parts = Array.from({ length: Number(count) }, (_, index) => {
+    const name = first.path.replace(PART, `-${String(index + 1).padStart(5, '0')}-of-${count}`);
+    return files.find(({ path }) => path === name);
+  });
+  return parts.every((part) => part !== undefined) ? parts : undefined;
 }
 
 function quantisationOf(path: string): string {
@@ -162,7 +178,11 @@ export function defaultVariant(variants: readonly HubVariant[]): HubVariant | un
 
 function noFile(listing: HubListing, file: string, variants: readonly HubVariant[]): AlloyError {
   const there = listing.files.some(({ path }) => path === file);
-  if (there && isPart(file)) return splitFile(listing.id, file);
+  if (there && isLaterPart(file))
+    return new AlloyError(
+      'unsupported',
+      `${file} of ${listing.id} is a later part of a model; name the first one.`,
+    );
   if (there) {
     return new AlloyError(
       'unsupported',
@@ -177,16 +197,7 @@ function noFile(listing: HubListing, file: string, variants: readonly HubVariant
   );
 }
 
-function splitFile(id: string, file: string): AlloyError {
-  return new AlloyError(
-    'unsupported',
-    `${file} of ${id} is one part of a GGUF file that was split, which Alloy does not read; choose a file in one piece.`,
-  );
-}
-
 function nothingToRead({ id, files }: HubListing): AlloyError {
-  const part = files.find(({ path }) => isPart(path));
-  if (part) return splitFile(id, part.path);
   const has = (pattern: RegExp) => files.some(({ path }) => pattern.test(path));
   const why = has(/^adapter_(?:model|config)\./u)
     ? 'it holds an adapter alone; use a model with its weights merged'
