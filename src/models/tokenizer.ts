@@ -34,6 +34,7 @@ export interface DecodeOptions {
 
 const utf8 = new TextEncoder();
 const noBytes = new Uint8Array(0);
+const loneSurrogate = /\p{Surrogate}/gu;
 
 /**
  * Text ↔ token ids for byte-level BPE and SentencePiece (BPE, unigram) tokenizers, from tokenizer.json or GGUF metadata.
@@ -108,7 +109,9 @@ export class Tokenizer {
   encode(text: string, options: EncodeOptions = {}): number[] {
     const { special = true, start = true } = options;
     const ids: number[] = [];
-    for (const [index, section] of this.#splitter.split(text, special).entries()) {
+    // A half of a surrogate pair has no UTF-8; it counts as U+FFFD from the start, as `TextEncoder` has it.
+    const whole = text.replace(loneSurrogate, '\ufffd');
+    for (const [index, section] of this.#splitter.split(whole, special).entries()) {
       if ('token' in section) ids.push(section.token.id);
       else
         this.#encodeText(
@@ -129,11 +132,17 @@ export class Tokenizer {
   ): void {
     const steps = this.#parts.normalize.filter((step) => place.prefix || step.kind !== 'prefix');
     const normalized = steps.reduce((value, step) => step.apply(value), text);
-    for (const section of this.#normalizedSplitter.split(normalized, special)) {
-      if ('token' in section) ids.push(section.token.id);
-      else
-        for (const piece of this.#parts.preTokenize(section.text, place))
-          this.#parts.model.encode(piece, ids);
+    for (const [index, section] of this.#normalizedSplitter.split(normalized, special).entries()) {
+      if ('token' in section) {
+        ids.push(section.token.id);
+        continue;
+      }
+      const prefix = place.prefix || index > 0;
+      for (const piece of this.#parts.preTokenize(section.text, {
+        first: place.first && index === 0,
+        prefix,
+      }))
+        this.#parts.model.encode(piece, ids);
     }
   }
 
@@ -280,6 +289,10 @@ export class DecodeStream {
       if (this.#skipSpecial) return this.#decoder.decode();
       this.#start = false;
       return this.#decoder.decode() + tokenizer.tokenText(id);
+    }
+    if (tokenizer.isUnknown(id)) {
+      this.#start = false;
+      return this.#skipSpecial ? '' : this.#decoder.decode() + tokenizer.tokenText(id);
     }
     const bytes = tokenizer.bytesOf(id);
     if (bytes.length === 0) return '';

@@ -22,7 +22,12 @@ interface TrieNode {
   token: AddedToken | undefined;
 }
 
-const wordCharacter = /[\p{L}\p{N}_]/u;
+/** A letter, mark, digit … at the end or at the beginning of a text, as Unicode counts words (UTS #18). */
+const endsInWord = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
+const startsWithWord = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
+/** Unlike `trim`, without U+FEFF and with U+0085. */
+const leadingSpace = /^\p{White_Space}+/u;
+const trailingSpace = /\p{White_Space}+$/u;
 
 /** Finds added tokens from left to right, the longest at each place. */
 export class AddedTokenSplitter {
@@ -56,8 +61,8 @@ export class AddedTokenSplitter {
     let trimNext = false;
     const flush = (end: number, trimEnd: boolean): void => {
       let piece = text.slice(start, end);
-      if (trimNext) piece = piece.trimStart();
-      if (trimEnd) piece = piece.trimEnd();
+      if (trimNext) piece = piece.replace(leadingSpace, '');
+      if (trimEnd) piece = piece.replace(trailingSpace, '');
       if (piece !== '') sections.push({ text: piece });
     };
     while (at < text.length) {
@@ -91,5 +96,8 @@ export class AddedTokenSplitter {
 
 function standsAlone(token: AddedToken, text: string, start: number, end: number): boolean {
   if (!token.wholeWord) return true;
-  return !wordCharacter.test(text.charAt(start - 1)) && !wordCharacter.test(text.charAt(end));
+  return (
+    !endsInWord.test(text.slice(Math.max(0, start - 2), start)) &&
+    !startsWithWord.test(text.slice(end, end + 2))
+  );
 }

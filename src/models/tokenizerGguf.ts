@@ -4,80 +4,18 @@ import type { AddedToken } from './tokenizerAddedTokens.ts';
 import { MergeTable } from './tokenizerMerges.ts';
 import { BpeModel, byteTokens, type Fallback, ScoredBpeModel } from './tokenizerModels.ts';
 import type { TokenizerParts } from './tokenizerParts.ts';
-import {
-  gpt2Pattern,
-  type NormalizeStep,
-  normalizeSteps,
-  preTokenizer,
-  spaceMark,
-} from './tokenizerSteps.ts';
+import { longestNormalizer } from './tokenizerPrecompiled.ts';
+import { type PreTokenizerKind, preTokenizerKind, preTokenizerNames } from './tokenizerPreNames.ts';
+import { type NormalizeStep, normalizeSteps, preTokenizer, spaceMark } from './tokenizerSteps.ts';
+import { UnigramModel } from './tokenizerUnigram.ts';
 
 type Metadata = ReadonlyMap<string, GgufValue>;
 
 /** Values of `tokenizer.ggml.token_type`. */
-const tokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
-
-const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const words = '[^\\r\\n\\p{L}\\p{N}]?\\p{L}+';
-const rest = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
-const split = (Regex: string) => ({
-  type: 'Split',
-  pattern: { Regex },
-  behavior: 'Isolated',
-  invert: false,
-});
-const byteLevel = (useRegex: boolean) => ({
-  type: 'ByteLevel',
-  add_prefix_space: false,
-  use_regex: useRegex,
-});
-
-interface PreTokenizerKind {
-  readonly steps: readonly object[];
-  readonly normalizer: object | null;
-  /** A piece that is a token is not cut. */
-  readonly wholeFirst: boolean;
-  readonly addBos: boolean;
-}
-
-const gpt2: PreTokenizerKind = {
-  steps: [split(gpt2Pattern), byteLevel(false)],
-  normalizer: null,
-  wholeFirst: false,
-  addBos: false,
-};
-
-/** What the names of `tokenizer.ggml.pre` mean; the file itself does not say (and Qwen's NFC stands nowhere in it). */
-const preTokenizers: Readonly<Record<string, PreTokenizerKind>> = {
-  default: gpt2,
-  'gpt-2': gpt2,
-  smollm: {
-    ...gpt2,
-    steps: [{ type: 'Digits', individual_digits: true }, split(gpt2Pattern), byteLevel(false)],
-  },
-  qwen2: {
-    ...gpt2,
-    steps: [split(`${contractions}|${words}|\\p{N}|${rest}`), byteLevel(false)],
-    normalizer: { type: 'NFC' },
-  },
-  'llama-bpe': {
-    steps: [split(`${contractions}|${words}|\\p{N}{1,3}|${rest}`), byteLevel(false)],
-    normalizer: null,
-    wholeFirst: true,
-    addBos: true,
-  },
-};
-
-/** Other names for the same rules. */
-const aliases: Readonly<Record<string, string>> = {
-  llama3: 'llama-bpe',
-  'llama-v3': 'llama-bpe',
-  starcoder: 'smollm',
-  'deepseek-r1-qwen': 'qwen2',
-};
+export const tokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 
 /** Typed access to `tokenizer.ggml.*`; every complaint names file and key. */
-class TokenizerMetadata {
+export class TokenizerMetadata {
   readonly #metadata: Metadata;
   readonly file: string;
 
@@ -119,20 +57,31 @@ class TokenizerMetadata {
     throw this.fail(key, `is ${String(value)}, no id of its ${count} tokens`);
   }
 
+  /** Bytes of any length, or null where the file has none. */
+  bytes(key: string): Uint8Array | null {
+    const value = this.get(key);
+    if (value === undefined) return null;
+    if (value instanceof Uint8Array) return value.length === 0 ? null : value;
+    if (value instanceof Int8Array) return new Uint8Array(value.buffer, value.byteOffset, value.length);
+    throw this.fail(key, 'is not a list of bytes');
+  }
+
   flag(key: string): boolean | undefined {
     const value = this.get(key);
     return typeof value === 'boolean' ? value : undefined;
   }
 }
 
-interface Tables {
+/** What all kinds of vocabularies have. */
+export interface Tables {
   readonly tokens: readonly string[];
   readonly types: ArrayLike<number> | null;
   /** Every text with its id; the lowest where two are alike. */
   readonly ids: ReadonlyMap<string, number>;
 }
 
-function typeOf({ types }: Tables, id: number): number {
+/** The type of a token, normal where the file does not say. */
+export function typeOf({ types }: Tables, id: number): number {
   return types?.[id] ?? tokenType.normal;
 }
 
@@ -140,7 +89,8 @@ function idsOfType(tables: Tables, type: number): number[] {
   return tables.tokens.flatMap((_, id) => (typeOf(tables, id) === type ? [id] : []));
 }
 
-function addedTokens(tables: Tables): AddedToken[] {
+/** Control tokens and those that a user defined: found before all others. */
+export function addedTokens(tables: Tables): AddedToken[] {
   return tables.tokens.flatMap((content, id): AddedToken[] => {
     const type = typeOf(tables, id);
     if (type !== tokenType.control && type !== tokenType.userDefined) return [];
@@ -188,19 +138,20 @@ type Method = Pick<
   | 'addBos'
 >;
 
+/** What `pre` says. @throws AlloyError `unsupported` for a name that is not known */
+export function preTokenizerOf(metadata: TokenizerMetadata): PreTokenizerKind {
+  const name = metadata.get('pre') ?? 'default';
+  const kind = typeof name === 'string' ? preTokenizerKind(name) : undefined;
+  if (kind !== undefined) return kind;
+  throw new AlloyError(
+    'unsupported',
+    `${metadata.file}: the metadata tokenizer.ggml.pre is ${JSON.stringify(name)}, which Alloy does not know; it reads ${preTokenizerNames.join(', ')}.`,
+  );
+}
+
 /** `gpt2`: byte-level BPE by merges. */
 function byteLevelMethod(metadata: TokenizerMetadata, tables: Tables): Method {
-  const name = metadata.get('pre') ?? 'default';
-  const kind =
-    typeof name === 'string' && Object.hasOwn(preTokenizers, aliases[name] ?? name)
-      ? preTokenizers[aliases[name] ?? name]
-      : undefined;
-  if (kind === undefined) {
-    throw new AlloyError(
-      'unsupported',
-      `${metadata.file}: the metadata tokenizer.ggml.pre is ${JSON.stringify(name)}, which Alloy does not know; it reads ${Object.keys(preTokenizers).join(', ')}.`,
-    );
-  }
+  const kind = preTokenizerOf(metadata);
   const fallback: Fallback = { bytes: null, unknown: undefined, fuseUnknown: false };
   return {
     writing: 'byteLevel',
@@ -215,36 +166,93 @@ function byteLevelMethod(metadata: TokenizerMetadata, tables: Tables): Method {
   };
 }
 
-/** `llama`: SentencePiece BPE by scores, characters that are no token as bytes. */
-function sentencePieceMethod(metadata: TokenizerMetadata, tables: Tables): Method {
-  const { tokens, ids } = tables;
+/** Tokens that may be found in a text, by text. */
+export function findableTokens(tables: Tables): Map<string, number> {
+  const found = new Map<string, number>();
+  for (const [text, id] of tables.ids) {
+    const type = typeOf(tables, id);
+    if (type === tokenType.normal || type === tokenType.userDefined) found.set(text, id);
+  }
+  return found;
+}
+
+/** The id that stands for text that is no token. */
+export function unknownId(metadata: TokenizerMetadata, tables: Tables): number | undefined {
+  const [unknown] = idsOfType(tables, tokenType.unknown);
+  return metadata.id('unknown_token_id', tables.tokens.length) ?? unknown;
+}
+
+/** One score for each token. @throws AlloyError `bad-file` where there are none */
+export function scoresOf(metadata: TokenizerMetadata, { tokens }: Tables): ArrayLike<number> {
   const scores = metadata.numbers('scores', tokens.length);
   if (scores === null) throw metadata.fail('scores', 'is missing');
-  const mergeable = new Map<string, number>();
-  for (const [text, id] of ids) {
-    const type = typeOf(tables, id);
-    if (type === tokenType.normal || type === tokenType.userDefined) mergeable.set(text, id);
-  }
-  const [unknown] = idsOfType(tables, tokenType.unknown);
+  return scores;
+}
+
+/** Leading and trailing spaces are taken away, runs of them become one. */
+function withoutExtraSpaces(text: string): string {
+  return text
+    .replace(/ {2,}/gu, ' ')
+    .replace(/^ /u, '')
+    .replace(/[ ▁]+$/u, '');
+}
+
+/** How SentencePiece prepares a text: its character map, extra spaces, the space in front, marks for spaces. */
+function sentencePieceSteps(metadata: TokenizerMetadata, leadingSpace: boolean): NormalizeStep[] {
+  const steps: NormalizeStep[] = [];
+  const map = metadata.bytes('precompiled_charsmap');
+  if (map !== null) steps.push({ kind: 'text', apply: longestNormalizer(map, metadata.file) });
+  if (metadata.flag('remove_extra_whitespaces') === true)
+    steps.push({ kind: 'text', apply: withoutExtraSpaces });
+  if (leadingSpace) steps.push({ kind: 'prefix', apply: (input) => (input === '' ? '' : ` ${input}`) });
+  steps.push({ kind: 'space', apply: (input) => input.replaceAll(' ', spaceMark) });
+  return steps;
+}
+
+/** `llama` and `t5`: SentencePiece BPE by scores, or unigram; characters that are no token become bytes. */
+function sentencePieceMethod(metadata: TokenizerMetadata, tables: Tables, kind: 'llama' | 't5'): Method {
+  const { tokens, ids } = tables;
+  const scores = scoresOf(metadata, tables);
+  const findable = findableTokens(tables);
+  const byteIds = new Set(idsOfType(tables, tokenType.byte));
   const fallback: Fallback = {
-    bytes: byteTokens(ids),
-    unknown: metadata.id('unknown_token_id', tokens.length) ?? unknown,
+    bytes: byteIds.size > 0 || kind === 'llama' ? byteTokens(ids) : null,
+    unknown: unknownId(metadata, tables),
     fuseUnknown: true,
   };
   const leadingSpace = metadata.flag('add_space_prefix') ?? true;
-  const normalize: NormalizeStep[] = [{ kind: 'space', apply: (input) => input.replaceAll(' ', spaceMark) }];
-  if (leadingSpace) normalize.unshift({ kind: 'prefix', apply: (input) => ` ${input}` });
   return {
     writing: 'sentencePiece',
-    byteIds: new Set(idsOfType(tables, tokenType.byte)),
+    byteIds,
     added: withOtherSpaces(addedTokens(tables)),
-    normalize,
+    normalize: sentencePieceSteps(metadata, leadingSpace),
     preTokenize: (input) => [input],
-    model: new ScoredBpeModel(tokens, mergeable, scores, fallback),
+    model:
+      kind === 't5'
+        ? new UnigramModel(findable, scores, fallback)
+        : new ScoredBpeModel(tokens, findable, scores, fallback),
     leadingSpace,
     stripsOnDecode: leadingSpace ? 'space' : null,
-    addBos: true,
+    addBos: kind === 'llama',
   };
+}
+
+function methodOf(metadata: TokenizerMetadata, tables: Tables): Method {
+  const model = metadata.get('model');
+  if (model === 'gpt2') return byteLevelMethod(metadata, tables);
+  if (model === 'llama' || model === 't5') return sentencePieceMethod(metadata, tables, model);
+  throw new AlloyError(
+    'unsupported',
+    `${metadata.file}: the metadata tokenizer.ggml.model is ${JSON.stringify(model) ?? 'missing'}, which Alloy does not know; it reads gpt2 (byte-level BPE), llama (SentencePiece BPE) and t5 (unigram).`,
+  );
+}
+
+/** The tables of a vocabulary. @throws AlloyError `bad-file` */
+export function readTables(metadata: TokenizerMetadata): Tables {
+  const tokens = metadata.texts('tokens');
+  const ids = new Map<string, number>();
+  for (const [id, text] of tokens.entries()) if (!ids.has(text)) ids.set(text, id);
+  return { tokens, ids, types: metadata.numbers('token_type', tokens.length) };
 }
 
 /**
@@ -253,18 +261,9 @@ function sentencePieceMethod(metadata: TokenizerMetadata, tables: Tables): Metho
  */
 export function partsFromGguf(metadata: Metadata, file: string): TokenizerParts {
   const own = new TokenizerMetadata(metadata, file);
-  const model = own.get('model');
-  if (model !== 'gpt2' && model !== 'llama') {
-    throw new AlloyError(
-      'unsupported',
-      `${file}: the metadata tokenizer.ggml.model is ${JSON.stringify(model) ?? 'missing'}, which Alloy does not know; it reads gpt2 (byte-level BPE) and llama (SentencePiece).`,
-    );
-  }
-  const tokens = own.texts('tokens');
-  const ids = new Map<string, number>();
-  for (const [id, text] of tokens.entries()) if (!ids.has(text)) ids.set(text, id);
-  const tables: Tables = { tokens, ids, types: own.numbers('token_type', tokens.length) };
-  const method = model === 'gpt2' ? byteLevelMethod(own, tables) : sentencePieceMethod(own, tables);
+  const tables = readTables(own);
+  const { tokens } = tables;
+  const method = methodOf(own, tables);
   const bos = own.id('bos_token_id', tokens.length);
   const eot = own.id('eot_token_id', tokens.length);
   const template = metadata.get('tokenizer.chat_template');
@@ -276,7 +275,7 @@ export function partsFromGguf(metadata: Metadata, file: string): TokenizerParts 
     bos,
     eos: own.id('eos_token_id', tokens.length),
     pad: own.id('padding_token_id', tokens.length),
-    unk: own.id('unknown_token_id', tokens.length),
+    unk: unknownId(own, tables),
     endOfTurn: eot === undefined ? [] : [eot],
     addBos: (own.flag('add_bos_token') ?? method.addBos) && bos !== undefined,
     chatTemplate: typeof template === 'string' && template !== '' ? template : null,

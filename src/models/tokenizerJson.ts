@@ -1,10 +1,10 @@
-import { Unigram } from '@huggingface/tokenizers';
 import { AlloyError } from '../util/errors.ts';
 import type { AddedToken } from './tokenizerAddedTokens.ts';
 import { MergeTable } from './tokenizerMerges.ts';
-import { BpeModel, byteTokens, type Fallback, type TokenModel, UnigramModel } from './tokenizerModels.ts';
+import { BpeModel, byteTokens, type Fallback, type TokenModel } from './tokenizerModels.ts';
 import type { TokenizerParts } from './tokenizerParts.ts';
 import { isJson, normalizeSteps, prependScheme, preTokenizer, unknownPart } from './tokenizerSteps.ts';
+import { UnigramModel } from './tokenizerUnigram.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -28,23 +28,33 @@ function flatten(config: unknown): Json[] {
 
 const hasType = (config: unknown, type: string) => flatten(config).some((step) => step.type === type);
 
-function readVocabulary(file: string, model: Json): { vocabulary: Map<string, number>; scores: number[] } {
+interface Vocabulary {
+  readonly vocabulary: Map<string, number>;
+  /** Every token's text, also of those whose text another one has, too. */
+  readonly texts: (string | undefined)[];
+  readonly scores: number[];
+}
+
+function readVocabulary(file: string, model: Json): Vocabulary {
   const vocabulary = new Map<string, number>();
+  const texts: (string | undefined)[] = [];
   const scores: number[] = [];
   if (Array.isArray(model.vocab)) {
     for (const [id, entry] of model.vocab.entries()) {
       if (!Array.isArray(entry) || typeof entry[0] !== 'string' || typeof entry[1] !== 'number')
         throw bad(file, `model.vocab[${id}] is not [text, score]`);
       vocabulary.set(entry[0], id);
+      texts[id] = entry[0];
       scores.push(entry[1]);
     }
   } else if (isJson(model.vocab)) {
     for (const [token, id] of Object.entries(model.vocab)) {
       if (!isId(id)) throw bad(file, `model.vocab gives ${JSON.stringify(token)} no id`);
       vocabulary.set(token, id);
+      texts[id] = token;
     }
   } else throw bad(file, 'model.vocab is missing');
-  return { vocabulary, scores };
+  return { vocabulary, texts, scores };
 }
 
 function readMerges(file: string, model: Json, vocabulary: ReadonlyMap<string, number>): MergeTable {
@@ -64,19 +74,24 @@ function readMerges(file: string, model: Json, vocabulary: ReadonlyMap<string, n
   return table;
 }
 
-function readModel(file: string, model: Json, vocabulary: ReadonlyMap<string, number>): TokenModel {
+/** The id that stands for text that is no token. */
+function unknownOf(model: Json, vocabulary: ReadonlyMap<string, number>): number | undefined {
+  if (typeof model.unk_token === 'string') return vocabulary.get(model.unk_token);
+  return isId(model.unk_id) ? model.unk_id : undefined;
+}
+
+function readModel(
+  file: string,
+  model: Json,
+  vocabulary: ReadonlyMap<string, number>,
+  scores: readonly number[],
+): TokenModel {
   for (const field of ['continuing_subword_prefix', 'end_of_word_suffix'])
     if (model[field]) throw unknownPart(file, `model.${field}`, model[field]);
   const kind = model.type ?? (Array.isArray(model.vocab) ? 'Unigram' : 'BPE');
-  const unknownText = model.unk_token;
   const fallback: Fallback = {
     bytes: model.byte_fallback === true ? byteTokens(vocabulary) : null,
-    unknown:
-      typeof unknownText === 'string'
-        ? vocabulary.get(unknownText)
-        : isId(model.unk_id)
-          ? model.unk_id
-          : undefined,
+    unknown: unknownOf(model, vocabulary),
     fuseUnknown: kind === 'Unigram' || model.fuse_unk === true,
   };
   if (kind === 'BPE')
@@ -87,8 +102,7 @@ function readModel(file: string, model: Json, vocabulary: ReadonlyMap<string, nu
       model.ignore_merges === true,
     );
   if (kind === 'Unigram' && vocabulary.size === 0) throw bad(file, 'model.vocab is empty');
-  if (kind === 'Unigram')
-    return new UnigramModel(new Unigram({ ...model } as never, ''), vocabulary, fallback);
+  if (kind === 'Unigram') return new UnigramModel(vocabulary, scores, fallback);
   throw unknownPart(file, 'model.type', kind);
 }
 
@@ -190,11 +204,10 @@ export function partsFromJson(
   if (!isJson(json) || !isJson(json.model)) throw bad(file, 'model is missing, it is no tokenizer.json');
   const settings = isJson(config) ? config : {};
   const { model } = json;
-  const { vocabulary } = readVocabulary(file, model);
+  const { vocabulary, texts: tokens, scores } = readVocabulary(file, model);
   const added = readAddedTokens(file, json, settings);
   const ids = new Map([...vocabulary, ...added.map((token) => [token.content, token.id] as const)]);
-  const tokens: (string | undefined)[] = [];
-  for (const [text, id] of ids) tokens[id] = text;
+  for (const { content, id } of added) tokens[id] = content;
   const normalize = normalizeSteps(json.normalizer, file);
   const spaces = normalize.some((step) => step.kind === 'space');
   const byteLevel = hasType(json.pre_tokenizer, 'ByteLevel') || hasType(json.decoder, 'ByteLevel');
@@ -211,12 +224,16 @@ export function partsFromJson(
     file,
     tokens: Array.from(tokens),
     writing: byteLevel ? 'byteLevel' : 'sentencePiece',
-    byteIds: new Set((!byteLevel && model.byte_fallback === true && byteTokens(vocabulary)) || []),
+    byteIds: new Set(
+      byteLevel || model.byte_fallback !== true
+        ? []
+        : byteTokens(vocabulary).filter((id) => id !== undefined),
+    ),
     unused: new Set(),
     added,
     normalize,
     preTokenize: preTokenizer(json.pre_tokenizer, file),
-    model: readModel(file, model, vocabulary),
+    model: readModel(file, model, vocabulary, scores),
     leadingSpace:
       normalize.some((step) => step.kind === 'prefix') ||
       preSteps.some((step) => step.type === 'Metaspace' && prependScheme(step) !== 'never') ||
@@ -225,7 +242,7 @@ export function partsFromJson(
     bos,
     eos: roleId('eos', settings, ids, added),
     pad: roleId('pad', settings, ids, added),
-    unk: roleId('unk', settings, ids, added),
+    unk: roleId('unk', settings, ids, added) ?? unknownOf(model, vocabulary),
     endOfTurn: [],
     addBos: addBos && bos !== undefined,
     chatTemplate: readChatTemplate(settings, configFile),

@@ -1,4 +1,3 @@
-import type { Unigram } from '@huggingface/tokenizers';
 import { type MergeRules, type MergeTable, mergeSymbols } from './tokenizerMerges.ts';
 
 /** Turns one pre-token into ids, appended to `out`. */
@@ -8,8 +7,8 @@ export interface TokenModel {
 
 /** What stands for characters that are no token. */
 export interface Fallback {
-  /** Ids of `<0x00>` … `<0xFF>`, or null where the tokenizer has no byte fallback. */
-  readonly bytes: readonly number[] | null;
+  /** Ids of `<0x00>` … `<0xFF>` (undefined where one is missing), or null where the tokenizer has no byte fallback. */
+  readonly bytes: readonly (number | undefined)[] | null;
   readonly unknown: number | undefined;
   /** Whether neighbouring unknown characters become one unknown token. */
   readonly fuseUnknown: boolean;
@@ -19,19 +18,27 @@ const cacheLimit = 20_000;
 const cachedPieceLength = 64;
 const utf8 = new TextEncoder();
 
-/** Ids of the byte tokens `<0x00>` … `<0xFF>`, or null where one is missing. */
-export function byteTokens(vocabulary: ReadonlyMap<string, number>): number[] | null {
-  const ids = Array.from({ length: 256 }, (_, byte) =>
+/** Ids of the byte tokens `<0x00>` … `<0xFF>`. */
+export function byteTokens(vocabulary: ReadonlyMap<string, number>): (number | undefined)[] {
+  return Array.from({ length: 256 }, (_, byte) =>
     vocabulary.get(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`),
   );
-  return ids.every((id) => id !== undefined) ? ids : null;
 }
 
-/** Appends byte tokens or the unknown token for a character. A tokenizer that has neither drops it, as the original does. */
-function appendFallback(text: string, fallback: Fallback, out: number[], fuse: boolean): void {
-  const { bytes, unknown } = fallback;
-  if (bytes !== null) for (const byte of utf8.encode(text)) out.push(bytes[byte] ?? 0);
-  else if (unknown !== undefined && !fuse) out.push(unknown);
+/**
+ * Appends byte tokens for a text that is no token, or the unknown token where one of its bytes has none. A tokenizer that has
+ * neither drops the text, as the original does.
+ * @param fused an unknown token stands before it already, and one is enough
+ * @returns whether the text became unknown
+ */
+export function appendFallback(text: string, fallback: Fallback, out: number[], fused: boolean): boolean {
+  const ids = fallback.bytes && Array.from(utf8.encode(text), (byte) => fallback.bytes?.[byte]);
+  if (ids?.every((id) => id !== undefined)) {
+    out.push(...ids);
+    return false;
+  }
+  if (fallback.unknown !== undefined && !fused) out.push(fallback.unknown);
+  return true;
 }
 
 /** BPE by ranked merges. */
@@ -78,8 +85,8 @@ export class BpeModel implements TokenModel {
     for (const character of piece) {
       const id = this.#vocabulary.get(character);
       if (id !== undefined) symbols.push(id);
-      else appendFallback(character, this.#fallback, symbols, unknownBefore && this.#fallback.fuseUnknown);
-      unknownBefore = id === undefined;
+      const fused: boolean = unknownBefore && this.#fallback.fuseUnknown;
+      unknownBefore = id === undefined && appendFallback(character, this.#fallback, symbols, fused);
     }
     return mergeSymbols(symbols, this.#merges);
   }
@@ -120,32 +127,8 @@ export class ScoredBpeModel implements TokenModel {
     let unknownBefore = false;
     for (const symbol of mergeSymbols(symbols, rules)) {
       if (symbol >= 0) out.push(symbol);
-      else appendFallback(textOf(symbol), this.#fallback, out, unknownBefore && this.#fallback.fuseUnknown);
-      unknownBefore = symbol < 0;
-    }
-  }
-}
-
-/** SentencePiece's unigram model: the most likely cut of a piece. */
-export class UnigramModel implements TokenModel {
-  readonly #model: Unigram;
-  readonly #vocabulary: ReadonlyMap<string, number>;
-  readonly #fallback: Fallback;
-
-  constructor(model: Unigram, vocabulary: ReadonlyMap<string, number>, fallback: Fallback) {
-    this.#model = model;
-    this.#vocabulary = vocabulary;
-    this.#fallback = fallback;
-  }
-
-  encode(piece: string, out: number[]): void {
-    let unknownBefore = false;
-    for (const text of this.#model.encode([piece])) {
-      const id = this.#vocabulary.get(text);
-      const unknown = id === undefined || id === this.#fallback.unknown;
-      if (!unknown) out.push(id);
-      else appendFallback(text, this.#fallback, out, unknownBefore && this.#fallback.fuseUnknown);
-      unknownBefore = unknown;
+      const fused: boolean = unknownBefore && this.#fallback.fuseUnknown;
+      unknownBefore = symbol < 0 && appendFallback(textOf(symbol), this.#fallback, out, fused);
     }
   }
 }

@@ -24,7 +24,11 @@ export interface SpanTokenizer {
 const utf8 = new TextEncoder();
 const space = 0x20;
 /** ASCII white space. */
-const whiteSpace = new Set([0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x20]);
+/** The UTF-8 bytes of every white space character. */
+const whiteSpace = Array.from(
+  '\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000',
+  (character) => utf8.encode(character),
+);
 /** UTF-8 of ▁, which SentencePiece cannot tell from a space. */
 const markBytes = [0xe2, 0x96, 0x81];
 
@@ -107,7 +111,11 @@ class Follower {
   }
 
   #skipSpace(): void {
-    while (whiteSpace.has(this.#bytes[this.at] ?? 0)) this.at++;
+    for (;;) {
+      const found = whiteSpace.find((bytes) => bytes.every((byte, i) => this.#bytes[this.at + i] === byte));
+      if (found === undefined) return;
+      this.at += found.length;
+    }
   }
 }
 
@@ -144,10 +152,11 @@ export function spansInText(tokenizer: SpanTokenizer, ids: ArrayLike<number>, te
     const id = ids[i] ?? 0;
     starts[i] = placeOf();
     const added = tokenizer.addedToken(id);
-    if (tokenizer.isUnknown(id))
+    const isAdded = added !== undefined && follower.added(added);
+    if (!isAdded && tokenizer.isUnknown(id))
       return { ok: false, reason: `token ${i} stands for text that it does not know` };
     const found =
-      (added !== undefined && follower.added(added)) ||
+      isAdded ||
       tokenizer.isSpecial(id) ||
       (tokenizer.bytesOf(id).length > 0 && follower.token(id, spaceAdded));
     if (!found) {

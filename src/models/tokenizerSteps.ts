@@ -1,23 +1,13 @@
 /**
- * Normalizers and pre-tokenizers of tokenizer.json as functions. Normalization forms and the translation of Oniguruma
- * expressions come from @huggingface/tokenizers; what that library does by halves (behaviours of `Split`, Unicode digits,
- * `split` of Metaspace) is done here.
+ * Normalizers and pre-tokenizers of tokenizer.json as functions, with what the library `tokenizers` makes of them. Expressions
+ * are translated by `tokenizerRegex.ts`.
  */
-import {
-  BertNormalizer,
-  LowercaseNormalizer,
-  NFCNormalizer,
-  NFDNormalizer,
-  NFKCNormalizer,
-  NFKDNormalizer,
-  PrecompiledNormalizer,
-  ReplaceNormalizer,
-  SplitPreTokenizer,
-  StripAccentsNormalizer,
-  StripNormalizer,
-} from '@huggingface/tokenizers';
+import { BertNormalizer } from '@huggingface/tokenizers';
 import { AlloyError } from '../util/errors.ts';
 import { toByteLevel } from './tokenizerBytes.ts';
+import { charactersFromBase64, precompiledNormalizer } from './tokenizerPrecompiled.ts';
+import { gpt2Pattern } from './tokenizerPreNames.ts';
+import { compileOniguruma, literalPattern } from './tokenizerRegex.ts';
 
 /** The space of SentencePiece, U+2581. */
 export const spaceMark = '▁';
@@ -66,36 +56,60 @@ function listOf(config: Json, key: string, file: string, field: string): Json[] 
   throw new AlloyError('bad-file', `${file}: ${field}.${key} is not a list of objects; get the file again.`);
 }
 
-type NormalizerClass = new (config: never) => { normalize(text: string): string };
+const leadingSpace = /^\p{White_Space}+/u;
+const trailingSpace = /\p{White_Space}+$/u;
+/** What SentencePiece's `nmt` rules make of a character: nothing, a space, or itself. */
+function nmt(character: string): string {
+  const code = character.codePointAt(0) ?? 0;
+  if (nmtSpaces.has(character)) return ' ';
+  const removed = (code >= 1 && code < 0x20) || code === 0x7f || code === 0x8f || code === 0x9f;
+  return removed ? '' : character;
+}
+const nmtSpaces = new Set('\t\n\f\r\u1680\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u2581\ufeff\ufffd');
 
-const normalizers: ReadonlyMap<string, NormalizerClass> = new Map<string, NormalizerClass>([
-  ['NFC', NFCNormalizer],
-  ['NFD', NFDNormalizer],
-  ['NFKC', NFKCNormalizer],
-  ['NFKD', NFKDNormalizer],
-  ['Lowercase', LowercaseNormalizer],
-  ['StripAccents', StripAccentsNormalizer],
-  ['Strip', StripNormalizer],
-  ['Replace', ReplaceNormalizer],
-  ['BertNormalizer', BertNormalizer],
-  ['Precompiled', PrecompiledNormalizer],
-]);
+/** Normalizers without settings. */
+const plainNormalizers: Readonly<Record<string, (text: string) => string>> = {
+  NFC: (text) => text.normalize('NFC'),
+  NFD: (text) => text.normalize('NFD'),
+  NFKC: (text) => text.normalize('NFKC'),
+  NFKD: (text) => text.normalize('NFKD'),
+  // Character by character: the whole text would give a final sigma its own form.
+  Lowercase: (text) => Array.from(text, (character) => character.toLowerCase()).join(''),
+  StripAccents: (text) => text.replace(/\p{Mn}/gu, ''),
+  Nmt: (text) => Array.from(text, nmt).join(''),
+  ByteLevel: toByteLevel,
+};
 
-function patternText(config: Json): string | undefined {
-  return isJson(config.pattern) && typeof config.pattern.String === 'string'
-    ? config.pattern.String
-    : undefined;
+/** A normalizer other than those that write spaces. */
+function textNormalizer(config: Json, file: string, field: string): (text: string) => string {
+  const name = String(config.type);
+  const plain = Object.hasOwn(plainNormalizers, name) ? plainNormalizers[name] : undefined;
+  if (plain !== undefined) return plain;
+  switch (name) {
+    case 'Strip':
+      return (input) => {
+        const left = config.strip_left === false ? input : input.replace(leadingSpace, '');
+        return config.strip_right === false ? left : left.replace(trailingSpace, '');
+      };
+    case 'Precompiled': {
+      const map = text(config.precompiled_charsmap ?? '', file, `${field}.precompiled_charsmap`);
+      return map === '' ? (input) => input : precompiledNormalizer(charactersFromBase64(map, file), file);
+    }
+    case 'BertNormalizer': {
+      const step = new BertNormalizer(config as never);
+      return (input) => step.normalize(input);
+    }
+    default:
+      throw unknownPart(file, `${field}.type`, config.type);
+  }
 }
 
 function replaceStep(config: Json, file: string, field: string): NormalizeStep {
   const content = text(config.content, file, `${field}.content`);
-  const from = patternText(config);
-  if (from !== undefined) {
-    const kind = from === ' ' && content === spaceMark ? 'space' : 'text';
-    return { kind, apply: (input) => input.split(from).join(content) };
-  }
-  const step = new ReplaceNormalizer({ ...config, content: content.replaceAll('$', '$$$$') } as never);
-  return { kind: 'text', apply: (input) => step.normalize(input) };
+  const { pattern } = config;
+  const literal = isJson(pattern) && pattern.String === ' ' && content === spaceMark;
+  const expression = compile(pattern, file, `${field}.pattern`);
+  return { kind: literal ? 'space' : 'text', apply: (input) => input.replace(expression, () => content) };
 }
 
 /** The steps of `normalizer`. @throws AlloyError `unsupported` naming the field */
@@ -106,21 +120,20 @@ export function normalizeSteps(config: unknown, file: string, field = 'normalize
     if (step.type === 'Sequence') return normalizeSteps(step, file, field);
     if (step.type === 'Prepend') {
       const prefix = text(step.prepend, file, `${field}.prepend`);
-      return [{ kind: 'prefix', apply: (input) => prefix + input }];
+      return [{ kind: 'prefix', apply: (input) => (input === '' ? '' : prefix + input) }];
     }
     if (step.type === 'Replace') return [replaceStep(step, file, field)];
-    const Class = normalizers.get(String(step.type));
-    if (Class === undefined) throw unknownPart(file, `${field}.type`, step.type);
-    const instance = new Class(step as never);
-    return [{ kind: 'text', apply: (input) => instance.normalize(input) }];
+    return [{ kind: 'text', apply: textNormalizer(step, file, field) }];
   });
 }
 
 /** Compiles `{Regex}` or `{String}`; @throws AlloyError `unsupported` for an expression that JavaScript cannot express */
 function compile(pattern: unknown, file: string, field: string): RegExp {
+  if (!isJson(pattern)) throw unknownPart(file, field, pattern);
+  if (typeof pattern.String === 'string') return literalPattern(pattern.String);
+  if (typeof pattern.Regex !== 'string') throw unknownPart(file, field, pattern);
   try {
-    const compiled = new SplitPreTokenizer({ type: 'Split', pattern, behavior: 'Isolated' } as never).pattern;
-    if (compiled !== null) return compiled;
+    return compileOniguruma(pattern.Regex);
   } catch (error) {
     throw new AlloyError(
       'unsupported',
@@ -128,7 +141,6 @@ function compile(pattern: unknown, file: string, field: string): RegExp {
       { cause: error },
     );
   }
-  throw unknownPart(file, field, pattern);
 }
 
 /** Matches and what is between them, in order. */
@@ -174,10 +186,6 @@ function splitStep(config: Json, file: string, field: string): PreTokenizeStep {
   return (input) => splitAt(input, pattern, behavior, config.invert === true);
 }
 
-/** GPT-2's expression. */
-export const gpt2Pattern =
-  "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
 function byteLevelStep(config: Json, file: string, field: string): PreTokenizeStep {
   const pattern = config.use_regex === false ? null : compile({ Regex: gpt2Pattern }, file, field);
   return (input, { prefix }) => {
@@ -205,6 +213,11 @@ function metaspaceStep(config: Json, file: string, field: string): PreTokenizeSt
   };
 }
 
+const punctuation = /[\p{P}!-/:-@[-`{-~]/gu;
+/** Words, and what is neither word nor white space, in the classes of UTS #18. */
+const whitespaceWords =
+  /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu;
+
 function preTokenizeStep(config: Json, file: string, field: string): PreTokenizeStep {
   switch (config.type) {
     case 'ByteLevel':
@@ -220,14 +233,21 @@ function preTokenizeStep(config: Json, file: string, field: string): PreTokenize
     case 'Punctuation': {
       const behavior = behaviors.find((name) => name === (config.behavior ?? 'Isolated'));
       if (behavior === undefined) throw unknownPart(file, `${field}.behavior`, config.behavior);
-      return (input) => splitAt(input, /[\p{P}!-/:-@[-`{-~]/gu, behavior, false);
+      return (input) => splitAt(input, punctuation, behavior, false);
     }
-    case 'Whitespace': {
-      const pattern = compile({ Regex: '\\w+|[^\\w\\s]+' }, file, field);
-      return (input) => splitAt(input, pattern, 'Removed', true);
-    }
+    case 'Whitespace':
+      return (input) => splitAt(input, whitespaceWords, 'Removed', true);
     case 'WhitespaceSplit':
-      return (input) => splitAt(input, /\p{White_Space}+/gu, 'Removed', false);
+      return (input) => splitAt(input, /\p{White_Space}/gu, 'Removed', false);
+    case 'BertPreTokenizer':
+      return (input) =>
+        splitAt(input, /\p{White_Space}/gu, 'Removed', false).flatMap((piece) =>
+          splitAt(piece, punctuation, 'Isolated', false),
+        );
+    case 'CharDelimiterSplit': {
+      const delimiter = literalPattern(text(config.delimiter, file, `${field}.delimiter`));
+      return (input) => splitAt(input, delimiter, 'Removed', false);
+    }
     default:
       throw unknownPart(file, `${field}.type`, config.type);
   }
