@@ -62,8 +62,11 @@ export interface Program {
 export interface Readback {
   /** True while another `read` may start. */
   readonly ready: boolean;
-  /** The range as it is after all that was submitted before this call. */
-  read(): Promise<ArrayBuffer>;
+  /**
+   * The range as it is after all that was submitted before this call. With `program`, that is submitted too, and the copy
+   * with it.
+   */
+  read(program?: Program): Promise<ArrayBuffer>;
   dispose(): void;
 }
 

@@ -49,13 +49,16 @@ export class WebProgram implements Program {
     this.#uniforms = uniforms;
   }
 
-  submit(): void {
+  /** @param atEnd adds commands behind the last dispatch, in its submit */
+  submit(atEnd?: (encoder: GPUCommandEncoder) => void): void {
     const { device, clock } = this.#gpu;
-    for (const parts of cutIntoSubmits(this.#steps, this.#gpu.cut)) {
+    const submits = cutIntoSubmits(this.#steps, this.#gpu.cut);
+    for (const parts of submits) {
       const encoder = device.createCommandEncoder({ label: this.label });
       const pass = encoder.beginComputePass({ label: this.label });
       this.#encode(pass, parts);
       pass.end();
+      if (parts === submits.at(-1)) atEnd?.(encoder);
       this.#gpu.submit(encoder.finish());
       clock.submitted(parts, device.queue.onSubmittedWorkDone());
     }

@@ -1,7 +1,8 @@
 import { AlloyError } from '../util/errors.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
-import type { Readback } from './gpu.ts';
+import type { Program, Readback } from './gpu.ts';
 import { gpuBufferOf, type WebGpu } from './webGpu.ts';
+import { WebProgram } from './webProgram.ts';
 
 /** Reads through staging buffers made once. */
 export class WebReadback implements Readback {
@@ -32,12 +33,19 @@ export class WebReadback implements Readback {
     return this.#free.length > 0;
   }
 
-  async read(): Promise<ArrayBuffer> {
+  async read(program?: Program): Promise<ArrayBuffer> {
     const staging = this.#free.pop();
     if (!staging) throw new AlloyError('internal', `${this.#source.label}: too many reads at once`);
-    const encoder = this.#gpu.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(gpuBufferOf(this.#source), this.#source.offset, staging, 0, this.#bytes);
-    this.#gpu.submit(encoder.finish());
+    const copyTo = (encoder: GPUCommandEncoder) => {
+      encoder.copyBufferToBuffer(gpuBufferOf(this.#source), this.#source.offset, staging, 0, this.#bytes);
+    };
+    if (program instanceof WebProgram) program.submit(copyTo);
+    else {
+      program?.submit();
+      const encoder = this.#gpu.device.createCommandEncoder();
+      copyTo(encoder);
+      this.#gpu.submit(encoder.finish());
+    }
     this.#gpu.stats.readbacks++;
     try {
       await staging.mapAsync(GPUMapMode.READ);

@@ -125,6 +125,14 @@ export function logarithm(x: number): number {
   return 2 * f * series + exponent * Math.LN2;
 }
 
+/** The words of the counter block and the key that belong to a stream: for kernels that draw the same numbers. */
+export function streamWords(
+  seed: number,
+  stream: string,
+): { key: readonly [number, number]; stream: readonly [number, number] } {
+  return { key: [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0], stream: hashName(stream) };
+}
+
 /** 64 bits of a name: FNV-1a over its UTF-8 bytes, twice with different starts, then mixed. */
 function hashName(name: string): [number, number] {
   let low = 0x811c9dc5;
