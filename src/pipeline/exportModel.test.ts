@@ -7,7 +7,7 @@ import { f32Bytes, ggufBytes, memoryFile, type TestTensor, type TestValue } from
 import { testGpu } from '../gpu/testing.ts';
 import { NodeStorage, nodeFileSource } from '../storage/nodeStorage.ts';
 import { exportModel, verifyExport } from './exportModel.ts';
-import { type OpenModel, openGguf } from './openModel.ts';
+import { type OpenModel, openFolder, openGguf } from './openModel.ts';
 
 const goldens = join(import.meta.dirname, '../../fixtures/goldens/models/gemma3');
 const parts: Readonly<Record<string, string>> = {
@@ -86,8 +86,18 @@ describe('a Gemma from a GGUF file', () => {
     const { files, missing } = await exportModel(model, 'f32', storage, {
       onProgress: (done, total) => told.push(done / total),
     });
-    expect(files).toEqual(['config.json', 'model.safetensors', 'chat_template.jinja']);
-    expect(missing).toEqual(['tokenizer.json']);
+    expect(files).toEqual([
+      ...['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'],
+      'chat_template.jinja',
+    ]);
+    expect(missing).toEqual([]);
+    const exported = await openFolder('exported', 'f32', async (name) =>
+      (await storage.exists(name)) ? storage.open(name) : null,
+    );
+    for (const text of ['the thing', 'a<unused99>b'])
+      expect(exported.text.raw(text)).toEqual(model.text.raw(text));
+    const messages = [{ role: 'user', content: 'th' }] as const;
+    expect(exported.text.prompt(messages)).toEqual(model.text.prompt(messages));
     expect(told.at(-1)).toBe(1);
     const written = await SafetensorsFile.open(await storage.open('model.safetensors'));
     expect([...written.tensors.keys()].sort()).toEqual([...original.tensors.keys()].sort());

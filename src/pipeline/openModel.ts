@@ -10,6 +10,7 @@ import { checkTensors, loadDecoder } from '../models/weights.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
 import { hashOf, hashOfFile } from '../util/hash.ts';
+import { ggufCompanions } from './ggufCompanions.ts';
 import { ModelText } from './modelText.ts';
 
 /** A model whose files are open and checked; its weights are read when they are loaded. */
@@ -68,7 +69,7 @@ export async function openGguf(name: string, file: FileSource, openBeside?: Open
     text: new ModelText(tokenizer),
     tensors,
     document: model.config,
-    companions: [],
+    companions: ggufCompanions(model.gguf, tokenizer),
   };
 }
 
