@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { readJson } from '../storage/storageHelpers.ts';
+import { readAll, readJson } from '../storage/storageHelpers.ts';
 import { AlloyError } from '../util/errors.ts';
+import { sha256 } from '../util/hash.ts';
 import type { Host } from './host.ts';
 import { type OpenModel, openFolder, openGguf } from './openModel.ts';
 import type { ModelCard } from './protocol.ts';
@@ -22,6 +23,7 @@ const entrySchema = z.object({
   knows: z.array(z.string()),
   scores: z.record(z.string(), z.number()),
   licence: z.string(),
+  sha256: z.string().optional(),
   /** A `.gguf` file or a Hugging Face folder beside the index; `NAME.gguf` where it is left out. */
   file: z.string().optional(),
 });
@@ -41,7 +43,10 @@ export class BuiltinModels {
   /** @throws AlloyError `missing-file` or `bad-file` naming the field of the index */
   async cards(): Promise<readonly ModelCard[]> {
     const entries = await this.#entries();
-    return entries.map(({ file: _, tokenizer, ...card }) => ({ ...card, ...(tokenizer && { tokenizer }) }));
+    return entries.map(({ file: _, sha256: __, tokenizer, ...card }) => ({
+      ...card,
+      ...(tokenizer && { tokenizer }),
+    }));
   }
 
   /** Opens a model once. @throws AlloyError `missing-file` for a name that is not in the index */
@@ -72,6 +77,12 @@ export class BuiltinModels {
       throw new AlloyError(
         'missing-file',
         `${path} is missing, which ${INDEX} names; build the studio anew.`,
+      );
+    }
+    if (entry.sha256 && (await sha256(await readAll(file))) !== entry.sha256) {
+      throw new AlloyError(
+        'bad-file',
+        `${path} is not the model that ${INDEX} describes (its sha256 differs); reload the page, or build the studio anew.`,
       );
     }
     return openGguf(name, file);

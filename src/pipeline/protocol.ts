@@ -2,6 +2,7 @@
  * What the page and the worker say to each other. The worker owns the GPU, the models and every run; the page only
  * holds plain data. Calls go through comlink; callbacks are wrapped with `proxy`.
  */
+import type { HeldModel, HubSettings } from './hubModels.ts';
 import type { JobState } from './jobControl.ts';
 import type { Recipe } from './recipe.ts';
 
@@ -34,6 +35,8 @@ export interface ModelCard {
   /** Share of right answers by domain, 0..1. */
   readonly scores: Readonly<Record<string, number>>;
   readonly licence: string;
+  /** Of a model of the hub, its id there. */
+  readonly from?: string;
 }
 
 export interface Message {
@@ -212,6 +215,55 @@ export interface NextToken {
   readonly probability: number;
 }
 
+/** One of the forms in which the hub has a model. */
+export interface HubForm {
+  /** Names it to `hubGet`, at the commit that was looked at. */
+  readonly reference: string;
+  readonly format: 'safetensors' | 'gguf';
+  /** `Q4_K_M`, `BF16`. */
+  readonly label: string;
+  /** The GGUF file; absent for a folder of safetensors. */
+  readonly file?: string;
+  readonly bytes: number;
+  readonly here: boolean;
+  /** Whether it is what was asked for, or the one to recommend. */
+  readonly chosen: boolean;
+}
+
+/** What the hub says of a model, before anything of it is downloaded. */
+export interface HubModelInfo {
+  readonly id: string;
+  readonly revision: string;
+  readonly commit: string;
+  readonly licence?: string;
+  /** Whether its terms have to be accepted on its page. */
+  readonly gated: boolean;
+  /** Where the hub cannot be reached and this is what was known before: why. */
+  readonly stale?: string;
+  readonly forms: readonly HubForm[];
+  /** Bytes that can still be stored, null where the browser does not say. */
+  readonly freeBytes: number | null;
+}
+
+/** What a download tells. */
+export type HubEvent =
+  | {
+      readonly kind: 'progress';
+      readonly file: string;
+      readonly done: number;
+      readonly total: number;
+      readonly bytesPerSecond?: number;
+      readonly secondsLeft?: number;
+    }
+  /** It waits, or does something again; one sentence. */
+  | { readonly kind: 'note'; readonly text: string };
+
+/** Downloaded models, and the space that is left for more. */
+export interface HubShelfView {
+  readonly models: readonly HeldModel[];
+  readonly freeBytes: number | null;
+}
+
 /** The worker's interface. Every method may reject with an `AlloyError` (as `{ name, code, message }`). */
 export interface Engine {
   /** Opens the device; rejects with `no-webgpu`. */
@@ -219,6 +271,7 @@ export interface Engine {
   /** Resolves with the reason when the device is lost. */
   deviceLost(): Promise<string>;
   memory(): Promise<MemoryReport>;
+  /** The built-in models and those of the hub that are here. */
   models(): Promise<readonly ModelCard[]>;
   /** The built-in sample's recipe, its models and its conversations. */
   sample(): Promise<{ recipe: Recipe; train: readonly Conversation[]; heldout: readonly Conversation[] }>;
@@ -258,4 +311,17 @@ export interface Engine {
   interrupt(): Promise<void>;
   /** The most likely next tokens after the rendered conversation. */
   nextTokens(model: ChatModel, messages: readonly Message[], count: number): Promise<readonly NextToken[]>;
+  /** What the person set; kept in the worker's memory alone. */
+  hubSettings(settings: HubSettings): Promise<void>;
+  /** Looks a model up by `hub:OWNER/NAME`, its id or its address. */
+  hubLook(text: string): Promise<HubModelInfo>;
+  /** Downloads a model, goes on with one that was stopped, and opens it once to see that it can be used. */
+  hubGet(reference: string, onEvent: (event: HubEvent) => void): Promise<ModelCard>;
+  /** Stops the download; what came is kept. */
+  hubStop(): Promise<void>;
+  hubList(): Promise<HubShelfView>;
+  /** @returns the bytes that became free */
+  hubRemove(reference: string): Promise<number>;
+  /** @returns the files whose content was damaged, which are gone now */
+  hubVerify(reference: string): Promise<readonly string[]>;
 }

@@ -7,10 +7,12 @@ import { DeviceSession } from './deviceSession.ts';
 import { EventPacer } from './eventPacer.ts';
 import { runFusion } from './fusionRun.ts';
 import type { Host } from './host.ts';
+import { type HubSettings, isHubText } from './hubModels.ts';
 import { JobControl } from './jobControl.ts';
 import { LiveFusion } from './liveFusion.ts';
 import type { CellChange } from './mergeView.ts';
 import type { ModelRunner } from './modelRunner.ts';
+import type { OpenModel } from './openModel.ts';
 import { dataPath, projectText, SAMPLE_RECIPE } from './projectFiles.ts';
 import type {
   AlignmentView,
@@ -20,6 +22,9 @@ import type {
   Conversation,
   DeviceReport,
   Engine,
+  HubEvent,
+  HubModelInfo,
+  HubShelfView,
   MemoryReport,
   MergeView,
   Message,
@@ -33,12 +38,14 @@ import type {
 import { parseRecipe, type Recipe } from './recipe.ts';
 import { readRecipe } from './recipeFile.ts';
 import { loadData } from './runData.ts';
+import { StudioHub } from './studioHub.ts';
 import { tokenSpans } from './tokenSpans.ts';
 
 /** The engine behind the studio: everything the page can ask for, over whatever host it runs in. */
 export class StudioEngine implements Engine {
   readonly #host: Host;
   readonly #models: BuiltinModels;
+  readonly #hub: StudioHub;
   #session: Promise<DeviceSession> | undefined;
   #store: Promise<ArtifactStore> | undefined;
   #sample: Promise<Sample> | undefined;
@@ -51,6 +58,7 @@ export class StudioEngine implements Engine {
   constructor(host: Host) {
     this.#host = host;
     this.#models = new BuiltinModels((path) => host.openFile(path));
+    this.#hub = new StudioHub(() => host.storage());
   }
 
   async open(): Promise<DeviceReport> {
@@ -75,8 +83,36 @@ export class StudioEngine implements Engine {
     return this.#onGpu(async ({ gpu: { stats } }) => ({ bytes: stats.bytes, peakBytes: stats.peakBytes }));
   }
 
-  models(): Promise<readonly ModelCard[]> {
-    return this.#models.cards();
+  async models(): Promise<readonly ModelCard[]> {
+    return [...(await this.#models.cards()), ...(await this.#hub.cards())];
+  }
+
+  async hubSettings(settings: HubSettings): Promise<void> {
+    this.#hub.settings(settings);
+  }
+
+  hubLook(text: string): Promise<HubModelInfo> {
+    return this.#hub.look(text);
+  }
+
+  hubGet(reference: string, onEvent: (event: HubEvent) => void): Promise<ModelCard> {
+    return this.#hub.get(reference, onEvent);
+  }
+
+  async hubStop(): Promise<void> {
+    this.#hub.stop();
+  }
+
+  hubList(): Promise<HubShelfView> {
+    return this.#hub.list();
+  }
+
+  hubRemove(reference: string): Promise<number> {
+    return this.#hub.remove(reference);
+  }
+
+  hubVerify(reference: string): Promise<readonly string[]> {
+    return this.#hub.verify(reference);
   }
 
   sample(): Promise<Sample> {
@@ -91,12 +127,12 @@ export class StudioEngine implements Engine {
     model: string,
     text: string,
   ): Promise<readonly { id: number; text: string; start: number; end: number }[]> {
-    return tokenSpans((await this.#models.open(model)).text.tokenizer, text);
+    return tokenSpans((await this.#openModel(model)).text.tokenizer, text);
   }
 
   async align(recipe: Recipe, source: string, conversation: Conversation): Promise<AlignmentView> {
     const { pivot, fuse, align } = this.#take(recipe);
-    const [ours, theirs] = await Promise.all([this.#models.open(pivot), this.#models.open(source)]);
+    const [ours, theirs] = await Promise.all([this.#openModel(pivot), this.#openModel(source)]);
     const options = { loss: fuse.loss, choice: fuse.choice, minimumMass: align.minimumMass };
     return this.#onGpu(({ shelf }) => this.#aligner.align(shelf, ours, theirs, conversation, options));
   }
@@ -240,7 +276,7 @@ export class StudioEngine implements Engine {
       keptOnly,
       store: await this.#artifacts(),
       control,
-      openModel: (reference: string) => this.#models.open(reference),
+      openModel: (reference: string) => this.#openModel(reference),
       readText: (path: string) => this.#readData(path),
       onEvent,
     };
@@ -250,6 +286,11 @@ export class StudioEngine implements Engine {
     this.#live = new LiveFusion(gpu, result, suites);
     before?.close().catch(() => undefined);
     return result.report;
+  }
+
+  /** A built-in model, or one of the hub that is here. */
+  #openModel(name: string): Promise<OpenModel> {
+    return isHubText(name) ? this.#hub.open(name) : this.#models.open(name);
   }
 
   #artifacts(): Promise<ArtifactStore> {
@@ -291,7 +332,7 @@ export class StudioEngine implements Engine {
 
   async #openDevice(): Promise<DeviceSession> {
     const gpu = await this.#host.openGpu();
-    const session = new DeviceSession(gpu, (name) => this.#models.open(name));
+    const session = new DeviceSession(gpu, (name) => this.#openModel(name));
     session.lost.then(() => {
       // Rows that were on their way will never arrive.
       this.#aligner = new Aligner();

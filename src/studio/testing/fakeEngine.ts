@@ -29,6 +29,8 @@ import {
   share,
 } from './fakeData.ts';
 
+import { createFakeHub } from './fakeHub.ts';
+
 export interface Scenario {
   readonly device: 'ready' | 'none' | 'no-adapter' | 'small' | 'lost';
   /** Milliseconds of a training step. */
@@ -72,6 +74,7 @@ const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, 
 export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
   let merge = fakeMerge('sce', fakeRecipe.sources);
   let interrupted = false;
+  const hub = createFakeHub(scenario.stepMs);
   const control = createControl();
   const failIf = (part: Scenario['failing'], message: string) => {
     if (scenario.failing === part) throw new AlloyError('internal', message);
@@ -106,7 +109,7 @@ export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
     memory: async () => ({ bytes: 148_000_000, peakBytes: 196_000_000 }),
     models: async () => {
       failIf('models', 'models/index.json could not be read; reload the page.');
-      return fakeModels;
+      return [...fakeModels, ...hub.cards()];
     },
     sample: async () => ({ recipe: fakeRecipe, train: fakeTrain, heldout: fakeHeldout }),
     tokenize: async (model, text) => fakeTokenize(model, text),
@@ -180,6 +183,7 @@ export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
       await wait(scenario.stepMs);
       return fakeNext(messages, count, drift());
     },
+    ...hub.engine,
   };
 }
 
