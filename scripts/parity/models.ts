@@ -158,6 +158,7 @@ async function logitsOf(
   const { config, batch, length } = one;
   const pool = new SlotPool(gpu);
   const rotary = new RotaryTables(gpu, config, length);
+  rotary.setLength(length);
   const buffer = gpu.createFrom(one.micro.tokens, 'tokens');
   const graph = new Graph(gpu.info.software ? 'software' : 'gpu');
   const tokens = tensorIn(buffer, 'tokens', [batch * length]);

@@ -253,6 +253,7 @@ export class Trainer {
     if (tokens.length !== rows || labels.length !== rows || weights.length !== 2 * rows) {
       throw new AlloyError('internal', `a micro-batch has ${tokens.length} rows instead of ${rows}`);
     }
+    this.#rotary.setLength(length);
     this.#upload(this.#inputs.tokens, tokens);
     this.#upload(this.#inputs.labels, labels);
     this.#upload(this.#inputs.weights, weights);

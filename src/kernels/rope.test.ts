@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { runOnGpu, testValues } from '../gpu/testing.ts';
 import { dotProduct, worstError } from './reference/compare.ts';
 import { ropeReference } from './reference/rope.ts';
-import { type RopeShape, rope, ropeFrequencies, ropeTable } from './rope.ts';
+import { type RopeShape, rope } from './rope.ts';
+import { ropeFrequencies, ropeTable } from './ropeFrequencies.ts';
 
 const shapes: RopeShape[] = [
   { rows: 1, tokens: 1, heads: 1, headWidth: 2, rot: 2 },
@@ -84,4 +85,63 @@ test('a cache starts at the position that the state holds', async () => {
     return low ? x[at]! * c - x[at + 8]! * s : x[at]! * c + x[at - 8]! * s;
   });
   expect(worstError(out.x, exact)).toBeLessThan(1e-6);
+});
+
+describe('lengths', () => {
+  const base = { theta: 10_000, rot: 8 } as const;
+
+  test('dynamic angles are plain up to the original length, then slow down with the sequence', () => {
+    const scaling = { kind: 'dynamic', factor: 2, originalPositions: 16 } as const;
+    const at = (length: number) => ropeFrequencies({ ...base, scaling, length });
+    expect(at(16)).toEqual(ropeFrequencies(base));
+    const theta = 10_000 * (2 * 1.5 - 1) ** (8 / 6);
+    expect(worstError(at(24), ropeFrequencies({ theta, rot: 8 }))).toBeLessThan(1e-6);
+    const table = ropeTable({ ...base, scaling, positions: 32, length: 20 });
+    const row = (position: number, length: number) =>
+      ropeTable({ ...base, scaling, positions: position + 1, length }).slice(position * 8);
+    expect(table.slice(3 * 8, 4 * 8)).toEqual(row(3, 20));
+    expect(table.slice(30 * 8, 31 * 8)).toEqual(row(30, 31));
+  });
+
+  test('longrope changes its divisors and multiplies by its factor', () => {
+    const scaling = {
+      kind: 'longrope',
+      short: [1, 1, 1, 1],
+      long: [2, 4, 8, 16],
+      originalPositions: 10,
+      attentionFactor: 1.5,
+    } as const;
+    const plain = ropeFrequencies(base);
+    expect(ropeFrequencies({ ...base, scaling, length: 10 })).toEqual(plain);
+    const long = ropeFrequencies({ ...base, scaling, length: 11 });
+    expect(
+      worstError(
+        long,
+        plain.map((f, j) => f / 2 ** (j + 1)),
+      ),
+    ).toBeLessThan(1e-6);
+    expect(ropeTable({ ...base, scaling, positions: 1 })[0]).toBe(1.5);
+  });
+
+  test('yarn keeps fast turns, divides slow ones and is linear between', () => {
+    const scaling = {
+      kind: 'yarn',
+      factor: 8,
+      originalPositions: 64,
+      betaFast: 8,
+      betaSlow: 1,
+      truncate: false,
+      attentionFactor: 1.2,
+    } as const;
+    const spec = { theta: 100, rot: 16 };
+    const plain = ropeFrequencies(spec);
+    const ratio = ropeFrequencies({ ...spec, scaling }).map((f, j) => f / plain[j]!);
+    const turns = plain.map((f) => (64 * f) / (2 * Math.PI));
+    turns.forEach((count, j) => {
+      if (count > 8) expect(ratio[j]).toBeCloseTo(1, 6);
+      else if (count < 1) expect(ratio[j]).toBeCloseTo(1 / 8, 6);
+      else expect(ratio[j]! > 1 / 8 && ratio[j]! < 1).toBe(true);
+    });
+    expect(ropeTable({ ...spec, scaling, positions: 1 })[0]).toBeCloseTo(1.2, 6);
+  });
 });

@@ -2,7 +2,7 @@
  * Rotary position embedding (Su et al. 2021, eq. 34) in the half-split layout of the Hugging Face checkpoints: of the
  * first `rot` elements of every head, the pairs (j, j + rot / 2) are turned by the angle position * frequency[j], in
  * place. The backward pass is the inverse turn. WGSL's cos and sin are too coarse for long contexts, so the angles
- * come from a table made on the host.
+ * come from a table made on the host (`ropeFrequencies.ts`).
  */
 import {
   type BufferSpec,
@@ -15,73 +15,6 @@ import {
   read,
   write,
 } from '../gpu/kernel.ts';
-
-export type RopeScaling =
-  /** Position interpolation: every frequency is divided by `factor`. */
-  | { readonly kind: 'linear'; readonly factor: number }
-  /**
-   * Llama 3: wavelengths above originalPositions / lowFrequencyFactor are stretched by `factor`, those below
-   * originalPositions / highFrequencyFactor are kept, the ones between are blended.
-   */
-  | {
-      readonly kind: 'llama3';
-      readonly factor: number;
-      readonly lowFrequencyFactor: number;
-      readonly highFrequencyFactor: number;
-      readonly originalPositions: number;
-    };
-
-export interface RopeTableSpec {
-  readonly theta: number;
-  /** Rotated elements of a head; even. */
-  readonly rot: number;
-  /** The divisor of the exponent; `rot` where left out. */
-  readonly dim?: number;
-  /** Rows of the table: the longest context. */
-  readonly positions: number;
-  readonly scaling?: RopeScaling;
-}
-
-/**
- * Angles per position, [rot / 2], rounded to f32 as PyTorch keeps them: checkpoints are trained with that rounding, and
- * at position 10^4 it moves an angle by up to 6e-4.
- */
-export function ropeFrequencies({
-  theta,
-  rot,
-  dim = rot,
-  scaling,
-}: Omit<RopeTableSpec, 'positions'>): Float32Array {
-  return Float32Array.from({ length: rot / 2 }, (_, j) => {
-    const plain = Math.fround(1 / Math.fround(theta ** Math.fround((2 * j) / dim)));
-    return scaling ? scaled(plain, scaling) : plain;
-  });
-}
-
-function scaled(frequency: number, scaling: RopeScaling): number {
-  if (scaling.kind === 'linear') return frequency / scaling.factor;
-  const { factor, lowFrequencyFactor, highFrequencyFactor, originalPositions } = scaling;
-  const turns = (originalPositions * frequency) / (2 * Math.PI);
-  if (turns < lowFrequencyFactor) return frequency / factor;
-  if (turns > highFrequencyFactor) return frequency;
-  const kept = (turns - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor);
-  return ((1 - kept) * frequency) / factor + kept * frequency;
-}
-
-/** Table [positions, rot / 2, 2] of (cos, sin), computed in f64 from f32 angles. */
-export function ropeTable(spec: RopeTableSpec): Float32Array<ArrayBuffer> {
-  const frequencies = ropeFrequencies(spec);
-  const table = new Float32Array(spec.positions * spec.rot);
-  let at = 0;
-  for (let position = 0; position < spec.positions; position++) {
-    for (const frequency of frequencies) {
-      const angle = Math.fround(position * frequency);
-      table[at++] = Math.cos(angle);
-      table[at++] = Math.sin(angle);
-    }
-  }
-  return table;
-}
 
 const THREADS = 128;
 

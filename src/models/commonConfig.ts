@@ -1,6 +1,6 @@
 import type { Activation } from '../kernels/activation.ts';
 import { AlloyError } from '../util/errors.ts';
-import type { DecoderConfig, LayerKind } from './config.ts';
+import type { DecoderConfig, LayerKind, Rope } from './config.ts';
 import { listOf, type RawConfig } from './configFields.ts';
 import type { Family } from './families/family.ts';
 import { readRopes } from './ropeFields.ts';
@@ -92,12 +92,17 @@ function layerKinds(raw: RawConfig, family: Family, headDim: number, file: strin
   return Array.from({ length: raw.num_hidden_layers }, (_, layer) => {
     const name = names?.[layer] ?? (family.slides?.(raw, layer) ? 'sliding_attention' : 'full_attention');
     const attentionScale = 1 / Math.sqrt(headDim);
-    if (name === 'full_attention') return { window: 0, rope: ropes.full, attentionScale };
+    if (name === 'full_attention') return { window: 0, rope: turning(ropes.full), attentionScale };
     if (name === 'sliding_attention')
-      return { window: raw.sliding_window ?? 0, rope: ropes.sliding, attentionScale };
+      return { window: raw.sliding_window ?? 0, rope: turning(ropes.sliding), attentionScale };
     throw new AlloyError(
       'unsupported',
       `${file}: the layer type "${name}" (layer_types) is not supported; full_attention and sliding_attention are.`,
     );
   });
+}
+
+/** No rope at all where it turns no element. */
+function turning(rope: Rope): Rope | undefined {
+  return rope.rot > 0 ? rope : undefined;
 }

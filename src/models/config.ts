@@ -4,7 +4,7 @@
  * `sliding_window_pattern`).
  */
 import type { Activation } from '../kernels/activation.ts';
-import type { RopeScaling } from '../kernels/rope.ts';
+import type { RopeScaling } from '../kernels/ropeFrequencies.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import { fieldProblems } from '../util/schemaIssue.ts';
 import { commonConfig } from './commonConfig.ts';

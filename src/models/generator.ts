@@ -100,8 +100,9 @@ export class Generator {
 
   /** Forgets what differs from `tokens`; reads what is missing. @returns the row after the last token */
   async prompt(tokens: readonly number[]): Promise<NextRow> {
+    const stale = this.#rotary.setLength(tokens.length);
     let shared = 0;
-    while (shared < tokens.length - 1 && tokens[shared] === this.#read[shared]) shared++;
+    while (!stale && shared < tokens.length - 1 && tokens[shared] === this.#read[shared]) shared++;
     this.rewind(shared);
     return this.feed(tokens.slice(shared));
   }
@@ -122,9 +123,12 @@ export class Generator {
         `The token id ${wrong} is outside the model's vocabulary of ${this.#config.vocabSize}.`,
       );
     }
-    for (let from = 0; from < tokens.length; ) {
-      const pass = required(tokens.length - from > 1 ? this.#passes[0] : this.#passes.at(-1), 'pass');
-      const part = tokens.slice(from, from + pass.rows);
+    const again = this.#rotary.grow(this.#read.length + tokens.length);
+    const unread = again ? [...this.#read, ...tokens] : tokens;
+    if (again) this.rewind(0);
+    for (let from = 0; from < unread.length; ) {
+      const pass = required(unread.length - from > 1 ? this.#passes[0] : this.#passes.at(-1), 'pass');
+      const part = unread.slice(from, from + pass.rows);
       this.#submit(pass, part);
       this.#read.push(...part);
       from += part.length;

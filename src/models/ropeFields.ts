@@ -1,4 +1,4 @@
-import type { RopeScaling } from '../kernels/rope.ts';
+import type { RopeScaling } from '../kernels/ropeFrequencies.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { Rope } from './config.ts';
 import type { RawConfig, RawRope } from './configFields.ts';
@@ -40,34 +40,85 @@ function ropeOf(
     theta: rope?.rope_theta ?? theta ?? DEFAULT_THETA,
     rot: dim + (dim % 2),
     dim,
-    scaling: scalingOf(rope, raw, file),
+    scaling: scalingOf(rope, raw, dim, file),
   };
 }
 
-function scalingOf(rope: RawRope | null | undefined, raw: RawConfig, file: string): RopeScaling | undefined {
-  const kind = rope?.rope_type ?? rope?.type ?? 'default';
-  if (!rope || kind === 'default') return undefined;
-  const need = (field: 'factor' | 'low_freq_factor' | 'high_freq_factor'): number => {
+const SCALINGS = ['default', 'linear', 'dynamic', 'llama3', 'yarn', 'longrope'];
+
+function scalingOf(
+  rope: RawRope | null | undefined,
+  raw: RawConfig,
+  dim: number,
+  file: string,
+): RopeScaling | undefined {
+  const named = rope?.rope_type ?? rope?.type ?? 'default';
+  if (!rope || named === 'default') return undefined;
+  // Phi-3's first configs call its LongRoPE so.
+  const kind = named === 'su' || (named === 'yarn' && rope.short_factor) ? 'longrope' : named;
+  const need = <F extends keyof RawRope>(field: F): NonNullable<RawRope[F]> => {
     const value = rope[field];
     if (value === undefined || value === null)
       throw new AlloyError(
         'bad-file',
-        `${file}: rope scaling "${kind}" needs the field ${field}; use the model's own config.json.`,
+        `${file}: rope scaling "${kind}" needs the field ${String(field)}; use the model's own config.json.`,
       );
-    return value;
+    return value as NonNullable<RawRope[F]>;
   };
-  if (kind === 'linear') return { kind, factor: need('factor') };
-  if (kind === 'llama3') {
-    return {
-      kind,
-      factor: need('factor'),
-      lowFrequencyFactor: need('low_freq_factor'),
-      highFrequencyFactor: need('high_freq_factor'),
-      originalPositions: rope.original_max_position_embeddings ?? raw.max_position_embeddings ?? 8192,
-    };
+  const maxPositions = raw.max_position_embeddings ?? 2048;
+  const originalPositions =
+    raw.original_max_position_embeddings ?? rope.original_max_position_embeddings ?? maxPositions;
+  switch (kind) {
+    case 'linear':
+      return { kind, factor: need('factor') };
+    case 'dynamic':
+      return { kind, factor: need('factor'), originalPositions: maxPositions };
+    case 'llama3':
+      return {
+        kind,
+        factor: need('factor'),
+        lowFrequencyFactor: need('low_freq_factor'),
+        highFrequencyFactor: need('high_freq_factor'),
+        originalPositions,
+      };
+    case 'yarn': {
+      const factor = rope.factor ?? maxPositions / originalPositions;
+      return {
+        kind,
+        factor,
+        originalPositions,
+        betaFast: rope.beta_fast || 32,
+        betaSlow: rope.beta_slow || 1,
+        truncate: rope.truncate ?? true,
+        attentionFactor: rope.attention_factor ?? yarnAttention(factor, rope),
+      };
+    }
+    case 'longrope': {
+      const factor = rope.factor ?? maxPositions / originalPositions;
+      const [short, long] = [need('short_factor'), need('long_factor')];
+      const wrong = [short, long].find(({ length }) => length !== Math.ceil(dim / 2));
+      if (wrong)
+        throw new AlloyError(
+          'bad-file',
+          `${file}: rope scaling "longrope" lists ${wrong.length} factors for ${Math.ceil(dim / 2)} rotated pairs; use the model's own config.json.`,
+        );
+      const attentionFactor =
+        rope.attention_factor ??
+        (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalPositions)));
+      return { kind, short, long, originalPositions, attentionFactor };
+    }
+    case 'factors':
+      return { kind, factors: need('factors') };
+    default:
+      throw new AlloyError(
+        'unsupported',
+        `${file}: rope scaling "${kind}" is not supported; ${SCALINGS.join(', ')} are.`,
+      );
   }
-  throw new AlloyError(
-    'unsupported',
-    `${file}: rope scaling "${kind}" is not supported; default, linear and llama3 are.`,
-  );
+}
+
+/** The paper's factor of q and k, or the quotient of two such where a config has `mscale`s. */
+function yarnAttention(factor: number, { mscale, mscale_all_dim: mscaleAll }: RawRope): number {
+  const scale = (by: number) => (factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1);
+  return mscale && mscaleAll ? scale(mscale) / scale(mscaleAll) : scale(1);
 }

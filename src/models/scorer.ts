@@ -88,6 +88,7 @@ export class Scorer {
         if (i > 0) labels[index * length + i - 1] = token;
       }
     });
+    bucket.rotary.setLength(longest);
     this.#gpu.upload(bucket.tokens, tokens);
     this.#gpu.upload(bucket.labels, labels);
     bucket.planned.program.submit();
