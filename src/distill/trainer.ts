@@ -10,6 +10,7 @@ import { type Planned, plan, SlotPool } from '../graph/plan.ts';
 import type { Recomputation } from '../graph/recompute.ts';
 import { isTrainable, type Tensor } from '../graph/tensor.ts';
 import { adamw, adamwHyper } from '../kernels/adamw.ts';
+import { adamw8bit, adamw8bitHyper, momentCodeTable } from '../kernels/adamw8bit.ts';
 import { fill } from '../kernels/elementwise.ts';
 import { tokenSegments, tokenSegmentWords } from '../kernels/embedding.ts';
 import { clipScale, gradientNormBytes } from '../kernels/gradientNorm.ts';
@@ -94,6 +95,8 @@ export class Trainer {
     teacher: { ids: Tensor; probs: Tensor; counts: Tensor } | undefined;
   };
   #hyper: Tensor;
+  /** What the codes of 8-bit moments stand for. */
+  #codes: Tensor | undefined;
   #gradScale: Tensor;
   #ring: Readback;
   #clear: Planned;
@@ -123,7 +126,11 @@ export class Trainer {
       },
     };
     this.losses = own('losses', 2 * rows);
-    this.#hyper = own('hyper-parameters', 8);
+    this.#hyper = own('hyper-parameters', 9);
+    if (options.parameters.optimizer === 'adamw8bit') {
+      this.#codes = own('moment codes', 512);
+      this.#upload(this.#codes, momentCodeTable());
+    }
     this.#gradScale = own('gradient scale', 2);
     const ring = own('loss ring', RING_LENGTH * RING_ENTRY);
     this.#ring = gpu.readback(this.#bufferOf(ring), 4);
@@ -151,7 +158,8 @@ export class Trainer {
   async step(micros: readonly MicroBatch[], learningRate: number, step: number): Promise<void> {
     await this.accumulate(micros);
     const { beta1, beta2, epsilon, weightDecay } = this.#options;
-    this.#upload(this.#hyper, adamwHyper({ learningRate, beta1, beta2, epsilon, weightDecay, step }));
+    const settings = { learningRate, beta1, beta2, epsilon, weightDecay, step };
+    this.#upload(this.#hyper, this.#codes ? adamw8bitHyper(settings) : adamwHyper(settings));
     await this.#apply.program.run();
     this.#steps++;
   }
@@ -227,18 +235,22 @@ export class Trainer {
     graph.emit(clipScale(gradients, { partials, gradScale: this.#gradScale }, this.#options.clip));
     const step = { gradScale: this.#gradScale, state, ring };
     graph.emit([guardStep(step, RING, FAULT_SLOT), recordNorm(step, RING)]);
-    for (const { w, g, m, v } of this.#arenas()) {
-      graph.emit(adamw({ w, g, m, v, hyper: this.#hyper, gradScale: this.#gradScale }, g.bytes / 4));
+    for (const { scales, ...arena } of this.#arenas()) {
+      const buffers = { ...arena, hyper: this.#hyper, gradScale: this.#gradScale };
+      const count = arena.g.bytes / 4;
+      if (scales && this.#codes) graph.emit(adamw8bit({ ...buffers, scales, codes: this.#codes }, count));
+      else graph.emit(adamw(buffers, count));
     }
   }
 
-  #arenas(): { w: Tensor; g: Tensor; m: Tensor; v: Tensor }[] {
+  #arenas(): { w: Tensor; g: Tensor; m: Tensor; v: Tensor; scales: Tensor | undefined }[] {
     const whole = (buffer: DeviceBuffer) => tensorIn(buffer, buffer.label, [buffer.bytes / 4]);
-    return this.#options.parameters.arenas.map(({ w, g, m, v }) => ({
+    return this.#options.parameters.arenas.map(({ w, g, m, v, scales }) => ({
       w: whole(w),
       g: whole(g),
       m: whole(m),
       v: whole(v),
+      scales: scales && whole(scales),
     }));
   }
 
@@ -257,7 +269,8 @@ export class Trainer {
     this.#upload(this.#inputs.tokens, tokens);
     this.#upload(this.#inputs.labels, labels);
     this.#upload(this.#inputs.weights, weights);
-    if (this.#inputs.segments) this.#upload(this.#inputs.segments, tokenSegments(tokens));
+    if (this.#inputs.segments)
+      this.#upload(this.#inputs.segments, tokenSegments(tokens, this.#options.config.padding));
     if (!this.#inputs.teacher) return;
     if (!teacher) throw new AlloyError('internal', 'a micro-batch lacks its teacher rows');
     this.#upload(this.#inputs.teacher.ids, teacher.ids);

@@ -35,8 +35,11 @@ interface PeftConfig {
   readonly alphas: readonly (readonly [string, number])[];
 }
 
-/** Variants that change the formula; an adapter that uses one would be applied wrongly. */
-const unsupportedFlags = ['use_dora', 'use_qalora', 'use_bdlora', 'lora_bias', 'fan_in_fan_out'] as const;
+/**
+ * Variants that change the formula; an adapter that uses one would be applied wrongly. `fan_in_fan_out` is none: it says
+ * that the base keeps its matrices [in, out] (GPT-2), A and B lie as always.
+ */
+const unsupportedFlags = ['use_dora', 'use_qalora', 'use_bdlora', 'lora_bias'] as const;
 const tensorPrefix = 'base_model.model.';
 
 function fail(file: string, what: string): AlloyError {

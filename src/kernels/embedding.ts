@@ -139,11 +139,14 @@ export function tokenSegmentWords(rows: number): number {
  * The rows of a batch sorted by token, for `embeddingBackward`: of fixed size, so that one buffer serves every batch.
  * With R rows: [0] the number of distinct tokens N; [1, 1 + R) the tokens, ascending; [1 + R, 2 + 2R) where the
  * segment of each begins (and, after the last, ends) in the order; [2 + 2R, 2 + 3R) the order: row numbers.
+ * @param padding a token that gets no gradient
  */
-export function tokenSegments(tokens: ArrayLike<number>): Uint32Array<ArrayBuffer> {
+export function tokenSegments(tokens: ArrayLike<number>, padding?: number): Uint32Array<ArrayBuffer> {
   const rows = tokens.length;
   const words = new Uint32Array(tokenSegmentWords(rows));
-  const keys = Float64Array.from(tokens, (token, row) => token * rows + row).sort();
+  const keys = Float64Array.from(tokens, (token, row) => token * rows + row)
+    .filter((_, row) => tokens[row] !== padding)
+    .sort();
   let count = 0;
   let last = -1;
   keys.forEach((key, i) => {
@@ -157,7 +160,7 @@ export function tokenSegments(tokens: ArrayLike<number>): Uint32Array<ArrayBuffe
     words[2 + 2 * rows + i] = key - token * rows;
   });
   words[0] = count;
-  words[1 + rows + count] = rows;
+  words[1 + rows + count] = keys.length;
   return words;
 }
 

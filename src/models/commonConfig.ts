@@ -65,6 +65,7 @@ export function commonConfig(raw: RawConfig, family: Family, file: string): Deco
     },
     parallelResidual: false,
     maxPositions: raw.max_position_embeddings ?? 2048,
+    padding: raw.pad_token_id ?? undefined,
     bos: listOf(raw.bos_token_id)[0],
     eos: listOf(raw.eos_token_id),
   };

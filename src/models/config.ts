@@ -62,6 +62,8 @@ export interface DecoderConfig {
   readonly parallelResidual: boolean;
   /** The longest sequence that the model was made for; learned positions have no more rows. */
   readonly maxPositions: number;
+  /** The token whose embedding learns nothing (PyTorch's `padding_idx`); its row of a tied head does. */
+  readonly padding: number | undefined;
   readonly bos: number | undefined;
   readonly eos: readonly number[];
 }

@@ -73,6 +73,7 @@ export const rawConfigSchema = z.looseObject({
   attention_multiplier: z.number().optional(),
   residual_multiplier: z.number().optional(),
   logits_scaling: z.number().optional(),
+  pad_token_id: z.int().nullish(),
   bos_token_id: tokenIds,
   eos_token_id: tokenIds,
 });

@@ -37,6 +37,7 @@ const DEFAULTS = {
   rms_norm_eps: 1e-6,
   tie_word_embeddings: true,
   head_dim: 256,
+  pad_token_id: 0,
   hidden_act: 'gelu_pytorch_tanh',
 } as const;
 

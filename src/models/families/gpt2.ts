@@ -44,6 +44,7 @@ export const gpt2: Family = {
         (raw.scale_attn_by_inverse_layer_idx ? layer + 1 : 1),
     })),
     bias: { qkv: true, output: true, mlp: true },
+    padding: undefined,
   }),
   matrices: ({ width, ffn }) => [
     { name: 'qkv', path: 'attn.c_attn', shape: [3 * width, width], bias: true, conv1d: true },

@@ -30,6 +30,7 @@ export const gptNeox: Family = {
     ...common,
     norm: { kind: 'layer', eps: raw.layer_norm_eps ?? 1e-5 },
     bias: { ...common.bias, mlp: true },
+    padding: undefined,
     parallelResidual: raw.use_parallel_residual ?? true,
   }),
   matrices: ({ width, ffn, bias }) => [

@@ -9,7 +9,7 @@ export const olmo2: Family = {
   ...llama,
   name: 'olmo2',
   modelTypes: ['olmo2'],
-  defaults: { ...llama.defaults, rms_norm_eps: 1e-5 },
+  defaults: { ...llama.defaults, rms_norm_eps: 1e-5, pad_token_id: 1 },
   config: (common) => ({ ...common, bias: { ...common.bias, mlp: false } }),
   vectors: ({ width, heads, kvHeads, headDim }) => [
     rms('attentionOutNorm', 'post_attention_layernorm', width),

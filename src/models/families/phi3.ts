@@ -11,6 +11,7 @@ export const phi3: Family = {
     max_position_embeddings: 4096,
     original_max_position_embeddings: 4096,
     tie_word_embeddings: false,
+    pad_token_id: 32_000,
   },
   slides: (raw) => (raw.sliding_window ?? 0) > 0,
   config: (common) => ({ ...common, bias: { qkv: false, output: false, mlp: false } }),

@@ -19,6 +19,7 @@ export const smollm3: Family = {
     max_position_embeddings: 32_768,
     rope_theta: 2_000_000,
     tie_word_embeddings: true,
+    pad_token_id: 128_004,
   },
   slides: (raw, layer) => raw.use_sliding_window === true && !rotates(raw, layer),
   config: (common, raw) => ({
