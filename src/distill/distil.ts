@@ -43,7 +43,7 @@ export interface Lesson {
 /** State after `step` finished steps: enough to go on with the same numbers. */
 export interface DistilCheckpoint {
   readonly step: number;
-  readonly parameters: readonly Float32Array<ArrayBuffer>[];
+  readonly parameters: readonly (Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>)[];
 }
 
 export interface DistilHooks {

@@ -9,7 +9,7 @@ import { type DecoderConfig, parseConfig } from '../models/config.ts';
 import type { DecoderWeights } from '../models/decoder.ts';
 import type { Parameters } from '../models/parameters.ts';
 import type { Precision, TensorSource } from '../models/tensorSource.ts';
-import { decoderTensors, loadDecoder } from '../models/weights.ts';
+import { decoderTensors, type LoadOptions, loadDecoder } from '../models/weights.ts';
 import { findNumberFault } from './faultSearch.ts';
 import { type MicroBatch, Trainer, type TrainerOptions } from './trainer.ts';
 
@@ -96,9 +96,14 @@ const COMMON = {
   clip: 1,
 };
 
-async function fullTrainer(gpu: Gpu, raw: object, extra: Partial<TrainerOptions> = {}) {
+async function fullTrainer(
+  gpu: Gpu,
+  raw: object,
+  extra: Partial<TrainerOptions> = {},
+  load: Partial<LoadOptions> = {},
+) {
   const config = parseConfig(raw, 'test');
-  const loaded = await loadDecoder(gpu, config, randomTensors(config), { trainable: true });
+  const loaded = await loadDecoder(gpu, config, randomTensors(config), { trainable: true, ...load });
   const parameters = loaded.parameters!;
   const trainer = new Trainer(gpu, { config, weights: loaded.weights, parameters, ...COMMON, ...extra });
   const dispose = () => {
@@ -326,4 +331,31 @@ test('submits cut as finely as can be change no bit', async () => {
   const gpu = await WebGpu.open(await openDawn(), { submitGroups: 1 });
   expect(await run(gpu)).toEqual(await run(await testGpu()));
   gpu.dispose();
+});
+
+test('8-bit moments learn as f32 moments do, in less memory, and a snapshot goes on with the same bits', async () => {
+  const gpu = await testGpu();
+  const losses = new Map<string, number[]>();
+  for (const optimizer of ['adamw', 'adamw8bit'] as const) {
+    const { trainer, parameters, config, dispose } = await fullTrainer(gpu, LLAMA, {}, { optimizer });
+    const micros = [111, 112, 113].map((seed) => randomMicro(config.vocabSize, seed));
+    const run = async (from: number, to: number) => {
+      for (let step = from; step <= to; step++) await trainer.step([micros[step % 3]!], 3e-3, step);
+      return (await trainer.readLosses()).map(({ supervised }) => supervised);
+    };
+    const first = await run(1, 10);
+    const snapshot = await parameters.snapshot();
+    const second = await run(11, 30);
+    parameters.restore(snapshot);
+    expect(await run(11, 30)).toEqual(second);
+    losses.set(optimizer, [...first, ...second]);
+    const perParameter = parameters.bytes / parameters.arenas.reduce((sum, { length }) => sum + length, 0);
+    expect(perParameter).toBeCloseTo(optimizer === 'adamw' ? 16 : 10.03, 1);
+    dispose();
+  }
+  const [plain, packed] = [losses.get('adamw')!, losses.get('adamw8bit')!];
+  const fall = plain[0]! - plain.at(-1)!;
+  expect(fall).toBeGreaterThan(0.5 * plain[0]!);
+  for (const [step, loss] of packed.entries())
+    expect(Math.abs(loss - plain[step]!)).toBeLessThan(0.03 * fall);
 });

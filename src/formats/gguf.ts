@@ -1,5 +1,6 @@
 import { AlloyError, required } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
+import { byteRange, type RowRange } from '../util/rowRange.ts';
 import { dequantize } from './ggufDequantize.ts';
 import { badGguf, GgufCursor, type GgufValue } from './ggufReader.ts';
 import { type GgufType, ggufTypes } from './ggufTypes.ts';
@@ -228,10 +229,12 @@ export class GgufFile {
     return tensor;
   }
 
-  /** The blocks of a tensor as they lie in the file. */
-  async readRaw(name: string): Promise<Uint8Array<ArrayBuffer>> {
-    const { source, offset, bytes } = this.tensor(name);
-    return await source.read(offset, bytes);
+  /** The blocks of a tensor as they lie in the file. @param rows of a matrix only these, where told */
+  async readRaw(name: string, rows?: RowRange): Promise<Uint8Array<ArrayBuffer>> {
+    const { source, offset, bytes, shape } = this.tensor(name);
+    if (!rows) return await source.read(offset, bytes);
+    const part = byteRange(rows, shape[0] ?? 1, bytes);
+    return await source.read(offset + part.offset, part.length);
   }
 
   /** The tensor dequantized to f32, row after row. @throws AlloyError `unsupported` for types without a dequantizer */

@@ -1,5 +1,6 @@
 import { AlloyError } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
+import { byteRange, type RowRange } from '../util/rowRange.ts';
 import { GgufFile, type GgufTensor, type OpenBeside } from './gguf.ts';
 import { ggufArchitecture, ggufConfig } from './ggufConfig.ts';
 import { dequantize, isPlainType } from './ggufDequantize.ts';
@@ -109,10 +110,10 @@ export class GgufModel {
   }
 
   /** The tensor's blocks in the file's type, rows in Hugging Face's order. */
-  async readRaw(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  async readRaw(name: string, range?: RowRange): Promise<Uint8Array<ArrayBuffer>> {
     const { tensor, pairedHeads } = this.entry(name);
+    if (pairedHeads === 0) return await this.gguf.readRaw(tensor.name, range);
     const raw = await this.gguf.readRaw(tensor.name);
-    if (pairedHeads === 0) return raw;
     const rows = tensor.shape[0] ?? 0;
     const headDim = rows / pairedHeads;
     if (headDim % 2 !== 0) {
@@ -121,22 +122,25 @@ export class GgufModel {
         `${this.gguf.source.name}: the tensor "${tensor.name}" has ${rows} rows, which ${pairedHeads} heads cannot share in pairs; the file does not fit its own metadata, get it again.`,
       );
     }
-    return unpairRows(raw, raw.length / rows, pairedHeads, headDim);
+    const whole = unpairRows(raw, raw.length / rows, pairedHeads, headDim);
+    if (!range) return whole;
+    const { offset, length } = byteRange(range, rows, whole.length);
+    return whole.slice(offset, offset + length);
   }
 
   /** The tensor as f32, row after row. */
-  async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {
+  async readFloat32(name: string, rows?: RowRange): Promise<Float32Array<ArrayBuffer>> {
     const { type } = this.entry(name).tensor;
-    return dequantize(type.name, await this.readRaw(name), this.#label(name));
+    return dequantize(type.name, await this.readRaw(name, rows), this.#label(name));
   }
 
   /** A quantized matrix in affine blocks without a second rounding; null where the file has plain numbers (F32, F16, BF16). */
-  async readPacked(name: string): Promise<PackedMatrix | null> {
+  async readPacked(name: string, range?: RowRange): Promise<PackedMatrix | null> {
     const { tensor } = this.entry(name);
     if (isPlainType(tensor.type.name)) return null;
     const cols = tensor.shape.at(-1) ?? 1;
-    const rows = tensor.shape.slice(0, -1).reduce((product, size) => product * size, 1);
-    return repack(tensor.type.name, await this.readRaw(name), rows, cols, this.#label(name));
+    const rows = range?.count ?? tensor.shape.slice(0, -1).reduce((product, size) => product * size, 1);
+    return repack(tensor.type.name, await this.readRaw(name, range), rows, cols, this.#label(name));
   }
 
   #label(name: string): string {

@@ -1,5 +1,6 @@
 import { AlloyError } from '../util/errors.ts';
 import type { ByteSink, FileSource } from '../util/fileSource.ts';
+import { byteRange, type RowRange } from '../util/rowRange.ts';
 import { type DType, dtypeBytes, elementCount, isDType, type Tensor, toFloat32 } from './tensorFile.ts';
 
 /** Where a tensor lies in a safetensors file. */
@@ -167,14 +168,19 @@ export class SafetensorsFile {
     return entry;
   }
 
-  async readTensor(name: string): Promise<Tensor> {
+  /** @param rows only these, where told; the shape is then theirs */
+  async readTensor(name: string, rows?: RowRange): Promise<Tensor> {
     const { dtype, shape, offset, bytes } = this.entry(name);
-    return { dtype, shape, bytes: await this.source.read(offset, bytes) };
+    const [all = 1, ...rest] = shape;
+    if (!rows) return { dtype, shape, bytes: await this.source.read(offset, bytes) };
+    const part = byteRange(rows, all, bytes);
+    const read = await this.source.read(offset + part.offset, part.length);
+    return { dtype, shape: [rows.count, ...rest], bytes: read };
   }
 
   /** The tensor's elements as f32, row after row; see {@link toFloat32}. */
-  async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {
-    const { dtype, bytes } = await this.readTensor(name);
+  async readFloat32(name: string, rows?: RowRange): Promise<Float32Array<ArrayBuffer>> {
+    const { dtype, bytes } = await this.readTensor(name, rows);
     return toFloat32(dtype, bytes);
   }
 }

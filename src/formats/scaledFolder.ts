@@ -136,13 +136,14 @@ export function scaledFolder(folder: TensorFolder, packing: Float8Packing | null
   return {
     ...folder,
     tensors: visible,
-    async readFloat32(name) {
+    async readFloat32(name, rows) {
       const scale = scales.get(name);
-      if (scale === undefined) return await folder.readFloat32(name);
+      if (scale === undefined) return await folder.readFloat32(name, rows);
       const { dtype, shape, bytes } = await folder.readTensor(name);
       const values = toFloat32(dtype, bytes);
-      multiply(values, shape.at(-1) ?? 1, await folder.readFloat32(scale.name), scale.block);
-      return values;
+      const cols = shape.at(-1) ?? 1;
+      multiply(values, cols, await folder.readFloat32(scale.name), scale.block);
+      return rows ? values.slice(rows.start * cols, (rows.start + rows.count) * cols) : values;
     },
   };
 }

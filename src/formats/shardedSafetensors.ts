@@ -1,5 +1,6 @@
 import { AlloyError } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
+import type { RowRange } from '../util/rowRange.ts';
 import { type SafetensorsEntry, SafetensorsFile } from './safetensors.ts';
 import { type Tensor, toFloat32 } from './tensorFile.ts';
 
@@ -15,8 +16,9 @@ export interface TensorFolder {
   readonly name: string;
   readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
   /** @throws AlloyError `bad-file` when there is no such tensor */
-  readTensor(name: string): Promise<Tensor>;
-  readFloat32(name: string): Promise<Float32Array<ArrayBuffer>>;
+  readTensor(name: string, rows?: RowRange): Promise<Tensor>;
+  /** @param rows of a matrix only these, where told */
+  readFloat32(name: string, rows?: RowRange): Promise<Float32Array<ArrayBuffer>>;
 }
 
 async function readWeightMap(source: FileSource): Promise<Map<string, string>> {
@@ -67,9 +69,9 @@ async function openSharded(index: FileSource, open: OpenFile): Promise<TensorFol
   return {
     name: index.name,
     tensors,
-    readTensor: async (name) => await owner(name).readTensor(name),
-    readFloat32: async (name) => {
-      const { dtype, bytes } = await owner(name).readTensor(name);
+    readTensor: async (name, rows) => await owner(name).readTensor(name, rows),
+    readFloat32: async (name, rows) => {
+      const { dtype, bytes } = await owner(name).readTensor(name, rows);
       return toFloat32(dtype, bytes);
     },
   };
@@ -86,8 +88,8 @@ export async function openTensorFolder(open: OpenFile, folder: string): Promise<
     return {
       name: whole.name,
       tensors: file.tensors,
-      readTensor: (name) => file.readTensor(name),
-      readFloat32: (name) => file.readFloat32(name),
+      readTensor: (name, rows) => file.readTensor(name, rows),
+      readFloat32: (name, rows) => file.readFloat32(name, rows),
     };
   }
   const index = await open(indexFile);

@@ -5,14 +5,17 @@ import { required } from '../util/errors.ts';
 import { randomStream } from '../util/random.ts';
 import type { DecoderConfig } from './config.ts';
 import type { DecoderWeights, LayerWeights, MatrixName } from './decoder.ts';
-import { type ParameterSpec, Parameters } from './parameters.ts';
-import { FrozenTensors, matrixNames, matrixPath, matrixShape } from './weights.ts';
+import { FrozenTensors } from './frozenTensors.ts';
+import { type Optimizer, type ParameterSpec, Parameters } from './parameters.ts';
+import { matrixNames, matrixPath, matrixShape } from './weights.ts';
 
 /** Which matrices get low-rank factors, and how large they are; the factor of `B A` is alpha / rank. */
 export interface LoraPlan {
   readonly rank: number;
   readonly alpha: number;
   readonly matrices: readonly MatrixName[];
+  /** How AdamW keeps its moments; f32 unless told. */
+  readonly optimizer?: Optimizer;
 }
 
 /** One adapted matrix of a model. */
@@ -54,9 +57,11 @@ export class TrainableAdapters {
   constructor(gpu: Gpu, config: DecoderConfig, base: DecoderWeights, lora: LoraPlan) {
     this.#config = config;
     this.#plan = lora;
-    this.#scale = new FrozenTensors(gpu);
+    this.#scale = new FrozenTensors(gpu, 'adapters');
     const scale = this.#scale.vector('adapter scale', Float32Array.of(lora.alpha / lora.rank));
-    this.parameters = new Parameters(gpu, adapterSpecs(config, lora));
+    this.parameters = new Parameters(gpu, adapterSpecs(config, lora), {
+      ...(lora.optimizer && { optimizer: lora.optimizer }),
+    });
     this.weights = withMatrices(base, (layer, matrix, old) =>
       lora.matrices.includes(matrix)
         ? { ...old, adapter: this.#adapter(matrixPath(config, layer, matrix), scale) }
@@ -164,7 +169,7 @@ export class LiveAdapters {
     deltas: readonly (readonly LoraMatrix[])[],
   ) {
     this.#gpu = gpu;
-    this.#frozen = new FrozenTensors(gpu);
+    this.#frozen = new FrozenTensors(gpu, 'adapters');
     this.sources = deltas.length;
     const modules = new Set(deltas.flatMap((delta) => delta.map(({ module }) => module)));
     this.matrices = adaptedMatrices(config, matrixNames(config)).filter(({ path }) => modules.has(path));

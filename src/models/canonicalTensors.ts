@@ -47,7 +47,7 @@ function mapped(
     shape: (name) => source.shape(inFile(name)),
     ...(names && { names: () => [...names()].map(outside) }),
     ...(dtype && { dtype: (name: string) => dtype(inFile(name)) }),
-    matrix: (name) => source.matrix(inFile(name)),
+    matrix: (name, rows) => source.matrix(inFile(name), rows),
     vector: (name) => source.vector(inFile(name)),
   };
 }
@@ -65,8 +65,8 @@ function turned(config: DecoderConfig, source: TensorSource): TensorSource {
     ...source,
     turned: true,
     shape: (name) => (isTurned(name) ? source.shape(name)?.toReversed() : source.shape(name)),
-    matrix: async (name) =>
-      isTurned(name) ? transposedMatrix(await source.matrix(name)) : source.matrix(name),
+    matrix: async (name, rows) =>
+      isTurned(name) ? transposedMatrix(await source.matrix(name)) : source.matrix(name, rows),
   };
 }
 

@@ -3,6 +3,7 @@ import type { TensorFolder } from '../formats/shardedSafetensors.ts';
 import { packMatrix } from '../kernels/quantize.ts';
 import { type PackedMatrix, unpack } from '../kernels/weightFormat.ts';
 import { AlloyError } from '../util/errors.ts';
+import type { RowRange } from '../util/rowRange.ts';
 
 /** How weights lie on the GPU: as the file has them, or converted once while loading. */
 export type Precision = 'file' | 'f32' | 'f16' | 'q8' | 'q4';
@@ -19,8 +20,11 @@ export interface TensorSource {
   readonly turned?: boolean;
   /** The element type as the file writes it, where it is not always one of weights. */
   readonly dtype?: (name: string) => string | undefined;
-  /** A matrix in the file's own precision; BF16 becomes f32, exactly. */
-  matrix(name: string): Promise<PackedMatrix>;
+  /**
+   * A matrix in the file's own precision; BF16 becomes f32, exactly.
+   * @param rows only these are asked for; a source that cannot read a part gives all
+   */
+  matrix(name: string, rows?: RowRange): Promise<PackedMatrix>;
   vector(name: string): Promise<Float32Array<ArrayBuffer>>;
 }
 
@@ -32,11 +36,12 @@ export function folderTensors(folder: TensorFolder): TensorSource {
     names: () => folder.tensors.keys(),
     dtype: (name) => folder.tensors.get(name)?.dtype,
     vector: (name) => folder.readFloat32(name),
-    async matrix(name) {
+    async matrix(name, range) {
       const { dtype, shape = [] } = folder.tensors.get(name) ?? {};
-      const [rows = 1, cols = 1] = shape;
+      const [all = 1, cols = 1] = shape;
+      const rows = range?.count ?? all;
       if (dtype === 'F16' && cols % 2 === 0) {
-        const { bytes } = await folder.readTensor(name);
+        const { bytes } = await folder.readTensor(name, range);
         return {
           format: { kind: 'f16' },
           rows,
@@ -44,7 +49,7 @@ export function folderTensors(folder: TensorFolder): TensorSource {
           data: new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4),
         };
       }
-      return { format: { kind: 'f32' }, rows, cols, data: await folder.readFloat32(name) };
+      return { format: { kind: 'f32' }, rows, cols, data: await folder.readFloat32(name, range) };
     },
   };
 }
@@ -57,11 +62,12 @@ export function ggufTensors(model: GgufModel): TensorSource {
     shape: (name) => model.tensors.get(name)?.tensor.shape,
     names: () => model.tensors.keys(),
     vector: (name) => model.readFloat32(name),
-    async matrix(name) {
-      const packed = await model.readPacked(name);
+    async matrix(name, range) {
+      const packed = await model.readPacked(name, range);
       if (packed) return packed;
-      const [rows = 1, cols = 1] = model.entry(name).tensor.shape;
-      return { format: { kind: 'f32' }, rows, cols, data: await model.readFloat32(name) };
+      const [all = 1, cols = 1] = model.entry(name).tensor.shape;
+      const rows = range?.count ?? all;
+      return { format: { kind: 'f32' }, rows, cols, data: await model.readFloat32(name, range) };
     },
   };
 }

@@ -1,16 +1,15 @@
 import type { Gpu } from '../gpu/gpu.ts';
-import { tensorIn } from '../graph/graph.ts';
-import type { Matrix, Tensor, Weight, WeightChunk } from '../graph/tensor.ts';
-import { type PackedMatrix, rowWords, scaleBytes } from '../kernels/weightFormat.ts';
+import type { WeightFormat } from '../kernels/weightFormat.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import { canonicalTensors } from './canonicalTensors.ts';
 import type { DecoderConfig } from './config.ts';
-import type { DecoderWeights, LayerWeights, MatrixName } from './decoder.ts';
+import type { DecoderWeights, MatrixName } from './decoder.ts';
+import { DecoderPlaces, type PlaceOptions } from './decoderPlaces.ts';
 import { familyOf } from './families/families.ts';
 import type { MatrixSpec } from './families/family.ts';
-import { checkFinite } from './finiteWeights.ts';
-import { type ParameterSpec, Parameters } from './parameters.ts';
-import { type Precision, type TensorSource, toPrecision } from './tensorSource.ts';
+import type { ParameterSpec, Parameters } from './parameters.ts';
+import { PieceReader } from './pieceReader.ts';
+import type { Precision, TensorSource } from './tensorSource.ts';
 
 /** The Hugging Face name of a layer's matrix without its suffix, e.g. `model.layers.3.self_attn.q_proj`. */
 export function matrixPath(config: DecoderConfig, layer: number, matrix: MatrixName): string {
@@ -122,15 +121,13 @@ export interface LoadedDecoder {
   dispose(): void;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends PlaceOptions {
   readonly precision?: Precision;
-  /** Makes every tensor a trainable f32 parameter. */
-  readonly trainable?: boolean;
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
 
-/** Reads, checks and uploads a decoder tensor by tensor. */
+/** Reads, checks and uploads a decoder tensor by tensor, large ones run of rows by run of rows. */
 export async function loadDecoder(
   gpu: Gpu,
   config: DecoderConfig,
@@ -140,135 +137,48 @@ export async function loadDecoder(
   checkTensors(config, file);
   const source = canonicalTensors(config, file);
   const specs = decoderTensors(config);
-  const parameters = options.trainable ? new Parameters(gpu, specs) : undefined;
-  const frozen = new FrozenTensors(gpu, options.precision ?? 'file');
-  const tensors = new Map<string, Tensor>();
-  const matrices = new Map<string, Weight>();
+  const places = new DecoderPlaces(gpu, config, specs, options);
+  const reader = new PieceReader(gpu, source, options.precision ?? 'file');
   try {
-    for (const [index, { name, kind }] of specs.entries()) {
+    for (const [index, spec] of specs.entries()) {
       if (options.signal?.aborted) throw new AlloyError('cancelled', `Loading ${source.file} was cancelled.`);
-      if (kind === 'matrix') {
-        const matrix = await source.matrix(name);
-        checkFinite(source.file, name, matrix);
-        parameters?.set(name, f32Of(toPrecision(matrix, 'f32')));
-        matrices.set(name, parameters?.weight(name) ?? frozen.matrix(name, matrix));
-      } else {
-        const vector = await source.vector(name);
-        checkFinite(source.file, name, vector);
-        parameters?.set(name, vector);
-        tensors.set(name, parameters?.tensor(name) ?? frozen.vector(name, vector));
-      }
+      if (spec.kind === 'matrix') await reader.matrix(places, spec);
+      else await reader.vector(places, spec);
       options.onProgress?.(index + 1, specs.length);
     }
+    await gpu.settled();
   } catch (error) {
-    frozen.dispose();
-    parameters?.dispose();
+    places.dispose();
     throw error;
   }
   return {
-    weights: assemble(config, tensors, matrices),
-    bytes: frozen.bytes + (parameters?.bytes ?? 0),
-    parameters,
-    dispose() {
-      frozen.dispose();
-      parameters?.dispose();
-    },
+    weights: places.weights(),
+    bytes: places.bytes,
+    parameters: places.parameters,
+    dispose: () => places.dispose(),
   };
 }
 
-function f32Of(matrix: PackedMatrix): Float32Array<ArrayBuffer> {
-  return new Float32Array(matrix.data.buffer, matrix.data.byteOffset, matrix.data.length);
-}
-
-/** Uploads tensors that are not trained and remembers their buffers. */
-export class FrozenTensors {
-  bytes = 0;
-  #gpu: Gpu;
-  #precision: Precision;
-  #buffers: ReturnType<Gpu['createFrom']>[] = [];
-
-  constructor(gpu: Gpu, precision: Precision = 'file') {
-    this.#gpu = gpu;
-    this.#precision = precision;
-  }
-
-  vector(name: string, values: Float32Array<ArrayBuffer>): Tensor {
-    return this.#tensor(name, [values.length], values);
-  }
-
-  /** In chunks of rows small enough for one binding each. */
-  matrix(name: string, matrix: PackedMatrix): Weight {
-    const packed = toPrecision(matrix, this.#precision);
-    const { format, rows, cols } = packed;
-    const words = rowWords(format, cols);
-    const scaleWords = scaleBytes(format, 1, cols) / 4;
-    const rowBytes = 4 * Math.max(words, scaleWords);
-    const most = Math.max(1, Math.floor(this.#gpu.limits.bindingBytes / rowBytes));
-    const chunkCount = Math.ceil(rows / most);
-    const chunkRows = Math.ceil(rows / chunkCount);
-    const chunks: WeightChunk[] = [];
-    for (let rowStart = 0; rowStart < rows; rowStart += chunkRows) {
-      const count = Math.min(chunkRows, rows - rowStart);
-      const data = packed.data.subarray(rowStart * words, (rowStart + count) * words);
-      const scales = packed.scales?.subarray(rowStart * scaleWords, (rowStart + count) * scaleWords);
-      chunks.push({
-        rowStart,
-        rows: count,
-        data: this.#tensor(name, [count, cols], data),
-        scales: scales && this.#tensor(`${name}.scales`, [scales.length], scales),
-      });
-    }
-    return { name, rows, cols, format, chunks };
-  }
-
-  dispose(): void {
-    for (const buffer of this.#buffers) this.#gpu.destroyBuffer(buffer);
-    this.#buffers = [];
-  }
-
-  #tensor(
-    name: string,
-    shape: readonly number[],
-    data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>,
-  ): Tensor {
-    const buffer = this.#gpu.createFrom(data, name);
-    this.#buffers.push(buffer);
-    this.bytes += buffer.bytes;
-    return tensorIn(buffer, name, shape);
-  }
-}
-
-function assemble(
+/**
+ * Gives every tensor of a decoder its place, for a device on paper.
+ * @param format of a matrix by its name
+ */
+export function placeDecoder(
+  gpu: Gpu,
   config: DecoderConfig,
-  tensors: ReadonlyMap<string, Tensor>,
-  matrices: ReadonlyMap<string, Weight>,
-): DecoderWeights {
-  const family = familyOf(config);
-  const { names } = family;
-  const weight = (name: string) => required(matrices.get(name), name);
-  const tensor = (name: string) => required(tensors.get(name), name);
-  const embedding = weight(names.embedding);
-  const layers = config.layers.map((_, layer): LayerWeights => {
-    const place = `${names.layers}.${layer}`;
-    const matrix = ({ path }: MatrixSpec): Matrix => ({
-      weight: weight(`${place}.${path}.weight`),
-      bias: tensors.get(`${place}.${path}.bias`),
-      adapter: undefined,
-      delta: undefined,
-    });
-    return {
-      matrices: Object.fromEntries(family.matrices(config).map((spec) => [spec.name, matrix(spec)])),
-      vectors: Object.fromEntries(
-        family.vectors(config).map(({ name, path }) => [name, tensor(`${place}.${path}`)]),
-      ),
-    };
-  });
+  format: (name: string) => WeightFormat,
+  options: PlaceOptions = {},
+): LoadedDecoder {
+  const specs = decoderTensors(config);
+  const places = new DecoderPlaces(gpu, config, specs, options);
+  for (const spec of specs) {
+    if (spec.kind === 'matrix') places.matrix(spec, format(spec.name));
+    else places.vector(spec);
+  }
   return {
-    embedding,
-    layers,
-    positions: names.positions === undefined ? undefined : tensor(names.positions),
-    finalNorm: tensor(`${names.finalNorm}.weight`),
-    finalNormBias: tensors.get(`${names.finalNorm}.bias`),
-    head: config.tiedHead ? embedding : weight(names.head),
+    weights: places.weights(),
+    bytes: places.bytes,
+    parameters: places.parameters,
+    dispose: () => places.dispose(),
   };
 }

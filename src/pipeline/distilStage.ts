@@ -94,7 +94,9 @@ function writeCheckpoint({ step, parameters }: DistilCheckpoint): Uint8Array<Arr
 function readCheckpoint(bytes: Uint8Array, name: string): DistilCheckpoint {
   const { meta, arrays } = unpackSections(bytes, MAGIC, VERSION, name);
   const { step } = meta as { step?: unknown };
-  const parameters = arrays.map((array) => new Float32Array(array as Float32Array));
+  const parameters = arrays.map((array) =>
+    array instanceof Uint32Array ? new Uint32Array(array) : new Float32Array(array as Float32Array),
+  );
   if (typeof step !== 'number')
     throw new AlloyError('bad-file', `The checkpoint ${name} is damaged; delete it and train again.`);
   return { step, parameters };
