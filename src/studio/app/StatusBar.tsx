@@ -1,6 +1,7 @@
 import { ActionIcon, Progress, Tooltip } from '@mantine/core';
 import { useEffect } from 'react';
 import { refreshMemory, useDevice } from '../state/device.ts';
+import { useHub } from '../state/hub.ts';
 import { showStage } from '../state/layout.ts';
 import { isActive, isHeld, pauseRun, resumeRun, stopRun, useRun } from '../state/run.ts';
 import { formatBytes, formatSeconds } from '../views/format.ts';
@@ -17,6 +18,7 @@ export function StatusBar() {
     <footer className={classes.bar}>
       <Device />
       <Memory />
+      <Download />
       <Job />
       <span className={classes.local}>
         <Icon name="lock" size={13} /> Everything stays on this machine
@@ -64,6 +66,19 @@ function Memory() {
       GPU memory {formatBytes(memory.bytes)}{' '}
       <span className="quiet">· peak {formatBytes(memory.peakBytes)}</span>
     </span>
+  );
+}
+
+/** A download is seen wherever one is, unless a run is. */
+function Download() {
+  const download = useHub((state) => state.download);
+  if (!download) return null;
+  const { title, done, total } = download;
+  const share = total > 0 ? Math.floor((100 * done) / total) : 0;
+  return (
+    <button type="button" className={`${classes.jobName} num`} onClick={() => showStage('models')}>
+      Downloading {title}: {share} %
+    </button>
   );
 }
 

@@ -1,5 +1,7 @@
 import { connect } from '../state/client.ts';
 import { openDevice, selectReady, useDevice } from '../state/device.ts';
+import { refreshShelf } from '../state/hub.ts';
+import { applyHubSettings } from '../state/hubSettings.ts';
 import { notifyFault } from '../state/notices.ts';
 import { keepRecipe, loadProject, useProject } from '../state/project.ts';
 import { isActive, reopenRun, useRun } from '../state/run.ts';
@@ -20,6 +22,7 @@ export async function boot(): Promise<void> {
   });
   keepAwakeWhileRunning();
   keepRecipe();
-  await Promise.all([openDevice(), loadProject()]);
+  await applyHubSettings();
+  await Promise.all([openDevice(), loadProject(), refreshShelf()]);
   if (selectReady(useDevice.getState())) await reopenRun();
 }

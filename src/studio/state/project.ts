@@ -63,6 +63,23 @@ async function editedRecipe(defaults: Recipe, models: readonly ModelCard[]): Pro
   return defaults;
 }
 
+/** Reads again which models there are: one came or went. */
+export async function reloadModels(): Promise<void> {
+  useProject.setState({ models: await engine().models() });
+}
+
+/** Takes a model that is gone out of the recipe; where it was the pivot, the sample's models take over. */
+export function forgetModel(name: string): void {
+  useProject.setState(({ recipe, defaults }) => {
+    if (!recipe || !defaults || ![recipe.pivot, ...recipe.sources].includes(name)) return {};
+    const sources = recipe.sources.filter((source) => source !== name);
+    const { weights: _, ...merge } = recipe.merge;
+    const models =
+      recipe.pivot === name || sources.length === 0 ? defaults : { pivot: recipe.pivot, sources };
+    return { recipe: { ...recipe, pivot: models.pivot, sources: [...models.sources], merge } };
+  });
+}
+
 /** Keeps what the person changes for the next time the page is opened; returns the way out. */
 export function keepRecipe(): () => void {
   return useProject.subscribe(({ defaults, recipe }, before) => {

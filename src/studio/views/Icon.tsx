@@ -35,6 +35,7 @@ const paths = {
   help: (
     <path d="M6 6.1A2.1 2.1 0 1 1 8.9 8c-.7.3-.9.7-.9 1.5M8 11.4v.4M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8Z" />
   ),
+  download: <path d="M8 2.4v7.8M4.8 7 8 10.2 11.2 7M3 13.2h10" />,
   trash: <path d="M3 4.5h10M6.3 4.5V2.8h3.4v1.7M4.4 4.5l.6 8.7h6l.6-8.7" />,
   clock: <path d="M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8ZM8 4.6V8l2.3 1.6" />,
 } satisfies Record<string, ReactNode>;

@@ -60,9 +60,12 @@ export function ModelPanel({
         <Fact name="Size" value={formatBytes(model.bytes)} />
         <Fact name="Licence" value={model.licence} />
       </dl>
-      <p className={classes.knows}>
-        Knows <strong>{[...inScores, ...besides].join(', ')}</strong>
-      </p>
+      {model.knows.length > 0 ? (
+        <p className={classes.knows}>
+          Knows <strong>{[...inScores, ...besides].join(', ')}</strong>
+        </p>
+      ) : null}
+      {model.from === undefined ? null : <p className={classes.knows}>From the hub: {model.from}</p>}
       {scores.length > 0 ? <ScoreBars scores={scores} strong={known} tone={identity.tone} /> : null}
     </article>
   );

@@ -22,7 +22,7 @@ export function ModelsInspector() {
         <InspectorSection title={<ModelBadge identity={identify(chosen.name)} named />}>
           <FactList
             facts={[
-              ['Name', chosen.name],
+              ...(chosen.from === undefined ? [['Name', chosen.name] as const] : hubFacts(chosen)),
               ['Parameters', chosen.parameters.toLocaleString('en')],
               ['Family', chosen.family],
               ['Tokenizer', chosen.tokenizer ?? '–'],
@@ -65,4 +65,15 @@ export function ModelsInspector() {
       ) : null}
     </>
   );
+}
+
+/** A model of the hub is named by its id and commit, and by the file where it is one of several. */
+function hubFacts({ name, from }: { readonly name: string; readonly from?: string }): [string, string][] {
+  const [place = '', commit = ''] = name.split('@');
+  const file = place.slice(`hub:${from}/`.length);
+  return [
+    ['Hub id', from ?? ''],
+    ...(file === '' ? [] : [['File', file] as [string, string]]),
+    ['Commit', commit],
+  ];
 }

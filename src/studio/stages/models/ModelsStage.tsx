@@ -7,8 +7,10 @@ import { isActive, startRun, useRun } from '../../state/run.ts';
 import { FusionDiagram } from '../../views/FusionDiagram.tsx';
 import { formatBytes } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
+import { HUB_FIELD, HubPanel } from './HubPanel.tsx';
 import { ModelPanel } from './ModelPanel.tsx';
 import classes from './ModelsStage.module.css';
+import { ShelfPanel } from './ShelfPanel.tsx';
 
 /** Which models there are, what each knows, and which part it has. */
 export function ModelsStage() {
@@ -35,8 +37,17 @@ export function ModelsStage() {
           </li>
         ))}
       </ul>
+      <HubPanel />
+      <ShelfPanel />
     </div>
   );
+}
+
+/** Leads to the field for a model of one's own. */
+function bringModel(): void {
+  const field = document.getElementById(HUB_FIELD);
+  field?.scrollIntoView({ block: 'center' });
+  field?.focus({ preventScroll: true });
 }
 
 /** The way in: one press runs the whole sample. Afterwards it points on. */
@@ -61,9 +72,11 @@ function Door() {
           Fuse what {recipe.sources.length === 1 ? 'another model knows' : 'several models know'} into one
         </h2>
         <p>
-          {inUse.length} small chat models are built in ({formatBytes(bytes)}). One press lines up their
-          tokenizers, lets every source teach its own copy of the pivot on {train} conversations, and merges
-          the copies. Everything runs in this tab, on your GPU.
+          {inUse.every((model) => model.from === undefined)
+            ? `${inUse.length} small chat models are built in (${formatBytes(bytes)}).`
+            : `${inUse.length} chat models are here (${formatBytes(bytes)}).`}{' '}
+          One press lines up their tokenizers, lets every source teach its own copy of the pivot on {train}{' '}
+          conversations, and merges the copies. Everything runs in this tab, on your GPU.
         </p>
         <div className={classes.actions}>
           {isActive(status) ? (
@@ -82,6 +95,9 @@ function Door() {
               </Button>
               <Button variant="default" onClick={() => showStage('align')}>
                 Look at the tokens first
+              </Button>
+              <Button variant="default" onClick={bringModel}>
+                Bring a model of your own
               </Button>
             </>
           )}

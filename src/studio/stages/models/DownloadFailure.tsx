@@ -1,0 +1,90 @@
+import { Button } from '@mantine/core';
+import type { Fault } from '../../state/fault.ts';
+import { removeModel, startDownload, useHub } from '../../state/hub.ts';
+import { formatBytes } from '../../views/format.ts';
+import { Icon } from '../../views/Icon.tsx';
+import classes from './Hub.module.css';
+import { heldTitle } from './heldTitle.ts';
+
+/** Why a download did not come to its end, and the one thing to do about it. */
+export function DownloadFailure({
+  failed,
+  onToken,
+}: {
+  readonly failed: { readonly reference: string; readonly title: string; readonly fault: Fault };
+  readonly onToken: () => void;
+}) {
+  const { reference, title, fault } = failed;
+  const own = useHub((state) => state.models.find((model) => model.reference === reference));
+  const again = () => startDownload(reference, title, own?.bytes ?? 0);
+  return (
+    <div className={classes.failure} role="alert">
+      <div className={classes.fault}>
+        <Icon name="warning" size={15} />
+        <p>
+          <strong>{title}</strong>{' '}
+          {fault.code === 'disk-full'
+            ? 'does not fit into the space that this browser gives. What has come is kept; delete what is not needed, then go on.'
+            : fault.message}
+        </p>
+        {fault.code === 'no-access' ? (
+          <Button size="compact-xs" variant="default" onClick={onToken}>
+            Give a token
+          </Button>
+        ) : null}
+        <Button size="compact-xs" variant="default" onClick={again}>
+          {fault.code === 'disk-full' ? 'Go on' : 'Try again'}
+        </Button>
+      </div>
+      {fault.code === 'disk-full' ? (
+        <Removable reference={reference} needed={own ? own.bytes - own.bytesHere : 0} />
+      ) : null}
+    </div>
+  );
+}
+
+/** The models that could make room, the one that was not used for the longest time first. */
+function Removable({ reference, needed }: { readonly reference: string; readonly needed: number }) {
+  const models = useHub((state) => state.models);
+  const freeBytes = useHub((state) => state.freeBytes);
+  const others = models
+    .filter((model) => model.reference !== reference)
+    .toSorted((a, b) => a.usedAt - b.usedAt);
+  const enough = freeBytes !== null && needed <= freeBytes;
+  return (
+    <div className={classes.removable}>
+      <p className={`${classes.facts} num`}>
+        {formatBytes(needed)} are still needed
+        {freeBytes === null
+          ? '.'
+          : `, ${formatBytes(freeBytes)} are free${enough ? ': enough to go on.' : '.'}`}
+      </p>
+      {others.length === 0 ? (
+        <p className={classes.facts}>
+          No other model is kept here; choose a smaller form, or free space on this machine.
+        </p>
+      ) : (
+        <ul className={classes.held}>
+          {others.map((model) => (
+            <li key={model.reference} className={classes.heldRow}>
+              <span className={classes.heldName}>{heldTitle(model)}</span>
+              <span className={`${classes.facts} num`}>
+                {formatBytes(model.bytesHere)} · last used{' '}
+                {new Date(model.usedAt).toLocaleDateString('en-GB')}
+              </span>
+              <Button
+                size="compact-xs"
+                variant="default"
+                leftSection={<Icon name="trash" size={12} />}
+                aria-label={`Delete ${heldTitle(model)}`}
+                onClick={() => removeModel(model.reference)}
+              >
+                Delete
+              </Button>
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,103 @@
+import { ActionIcon, Button } from '@mantine/core';
+import { chooseForm, formTitle, type LookState, startDownload, useHub } from '../../state/hub.ts';
+import { formatBytes } from '../../views/format.ts';
+import { Icon } from '../../views/Icon.tsx';
+import classes from './Hub.module.css';
+
+/** What the hub has of a model: its forms with their sizes, one of them to download. */
+export function HubFound({
+  look,
+  onClose,
+}: {
+  readonly look: Extract<LookState, { kind: 'found' }>;
+  readonly onClose: () => void;
+}) {
+  const { info, chosen } = look;
+  const form = info.forms.find(({ reference }) => reference === chosen);
+  const held = useHub((state) => state.models.find((model) => model.reference === chosen));
+  const freeBytes = useHub((state) => state.freeBytes) ?? info.freeBytes;
+  const busy = useHub((state) => state.download !== undefined);
+  const missing = form ? form.bytes - (held?.bytesHere ?? 0) : 0;
+  const tight = freeBytes !== null && missing > freeBytes;
+  return (
+    <section className={classes.found} aria-label={info.id}>
+      <header className={classes.foundHead}>
+        <h3>{info.id}</h3>
+        <span className={`${classes.facts} num`}>
+          {info.revision} · commit <code>{info.commit.slice(0, 8)}</code> · licence{' '}
+          {info.licence ?? 'not given'}
+        </span>
+        <ActionIcon
+          className={classes.close ?? ''}
+          size={22}
+          aria-label="Close what was found"
+          onClick={onClose}
+        >
+          <Icon name="close" size={12} />
+        </ActionIcon>
+      </header>
+      {info.stale === undefined ? null : (
+        <p className={classes.warn}>
+          <Icon name="warning" size={13} /> The hub does not answer; this is what was known before.
+        </p>
+      )}
+      {info.gated ? (
+        <p className={classes.warn}>
+          <Icon name="lock" size={13} /> Gated: accept its terms on the model’s page, and give a token.
+        </p>
+      ) : null}
+      {info.forms.length === 0 ? (
+        <p className={classes.warn}>
+          <Icon name="warning" size={13} /> It has neither safetensors nor a GGUF file, so Alloy cannot read
+          it.
+        </p>
+      ) : (
+        <fieldset className={classes.forms}>
+          <legend className="visually-hidden">Form to download</legend>
+          {info.forms.map((one) => (
+            <label
+              key={one.reference}
+              className={classes.form}
+              data-chosen={one.reference === chosen || undefined}
+            >
+              <input
+                type="radio"
+                name="hub-form"
+                checked={one.reference === chosen}
+                onChange={() => chooseForm(one.reference)}
+              />
+              <span className={classes.formName}>{one.label}</span>
+              <span className={classes.formFile}>{one.file ?? 'safetensors'}</span>
+              <span className={classes.formNote}>
+                {one.here ? 'here' : one.chosen && info.forms.length > 1 ? 'recommended' : ''}
+              </span>
+              <span className={`${classes.formSize} num`}>{formatBytes(one.bytes)}</span>
+            </label>
+          ))}
+        </fieldset>
+      )}
+      {form ? (
+        <div className={classes.foundFoot}>
+          <Button
+            leftSection={<Icon name={form.here ? 'check' : 'download'} size={13} />}
+            disabled={busy || form.here || tight}
+            onClick={() => startDownload(form.reference, formTitle(info.id, form), form.bytes)}
+          >
+            {form.here
+              ? 'Is here'
+              : held
+                ? `Go on, ${formatBytes(missing)} left`
+                : `Download ${formatBytes(form.bytes)}`}
+          </Button>
+          {freeBytes === null || form.here ? null : (
+            <span className={classes.facts} data-bad={tight || undefined}>
+              {tight
+                ? `Only ${formatBytes(freeBytes)} are free in this browser; delete models below, or choose a smaller form.`
+                : `${formatBytes(freeBytes)} are free in this browser.`}
+            </span>
+          )}
+        </div>
+      ) : null}
+    </section>
+  );
+}
