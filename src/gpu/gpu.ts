@@ -3,7 +3,7 @@
  * counts what it would take.
  */
 import type { DeviceBuffer } from './deviceBuffer.ts';
-import type { Dispatch } from './kernel.ts';
+import type { Dispatch, Kernel } from './kernel.ts';
 import type { MemoryKind, MemoryLedger } from './memoryLedger.ts';
 
 export interface GpuInfo {
@@ -119,6 +119,8 @@ export interface Gpu {
   /** @param depth reads that may be under way at once */
   readback(source: DeviceBuffer, depth?: number): Readback;
 
+  /** Compiles kernels side by side, so that recording them does not wait for one after the other. */
+  compile(kernels: Iterable<Kernel>): Promise<void>;
   /** Records dispatches for replay: pipelines, parameters and bind groups are made here and never again. */
   record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program;
   /** Records, runs and forgets; for work that happens once, and for tests. */
@@ -134,6 +136,9 @@ export interface Gpu {
 
 /** A large range is read back in pieces of this size. */
 export const STAGING_BYTES = 16 * 1024 * 1024;
+
+/** What the parameters of one dispatch take: the largest alignment of uniforms that WebGPU knows. */
+export const PARAMS_BYTES = 256;
 
 /** What a buffer of so many bytes takes: a multiple of 4, and at least 16. */
 export function bufferSize(bytes: number): number {

@@ -11,13 +11,13 @@ import {
   type GpuInfo,
   type GpuLimits,
   type GpuStats,
+  PARAMS_BYTES,
   type Program,
   type Readback,
   STAGING_BYTES,
 } from './gpu.ts';
 import type { Dispatch } from './kernel.ts';
 import { type MemoryKind, MemoryLedger } from './memoryLedger.ts';
-import { PARAMS_BYTES } from './webProgram.ts';
 
 /** What most adapters allow. */
 const COMMON_LIMITS: GpuLimits = {
@@ -132,6 +132,8 @@ export class PaperGpu implements Gpu {
       },
     };
   }
+
+  async compile(): Promise<void> {}
 
   record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {
     for (const one of dispatches) {

@@ -12,9 +12,11 @@ import {
   type Readback,
   STAGING_BYTES,
 } from './gpu.ts';
-import type { Dispatch, Grid, Kernel } from './kernel.ts';
+import type { Dispatch, Kernel } from './kernel.ts';
 import { type MemoryKind, MemoryLedger } from './memoryLedger.ts';
 import { type CutOptions, SubmitClock } from './submitClock.ts';
+import { gpuBufferOf } from './webBuffer.ts';
+import { WebPipelines } from './webPipelines.ts';
 import { WebProgram } from './webProgram.ts';
 import { WebReadback } from './webReadback.ts';
 
@@ -30,11 +32,6 @@ const RAISED_LIMITS = [
   'maxStorageBuffersPerShaderStage',
 ] as const;
 
-/** What the WebGPU device keeps behind a buffer of this device. */
-export function gpuBufferOf(buffer: DeviceBuffer): GPUBuffer {
-  return buffer.memory as GPUBuffer;
-}
-
 /** How a device may be opened other than as the adapter says; for tests, and for what a person allows. */
 export interface OpenOptions {
   /** What the adapter is taken for, so that a test can run the kernels of GPUs on a software adapter. */
@@ -45,12 +42,6 @@ export interface OpenOptions {
   readonly limits?: Partial<Pick<GpuLimits, 'bufferBytes' | 'bindingBytes' | 'totalBytes'>>;
 }
 
-interface Pipeline {
-  readonly wgsl: string;
-  readonly pipeline: GPUComputePipeline;
-  readonly layout: GPUBindGroupLayout;
-}
-
 /** A device of WebGPU: in a browser, or Dawn's in Node. */
 export class WebGpu implements Gpu {
   readonly info: GpuInfo;
@@ -59,12 +50,10 @@ export class WebGpu implements Gpu {
   readonly stats: GpuStats;
   readonly device: GPUDevice;
   readonly lost: Promise<string>;
+  readonly pipelines: WebPipelines;
   readonly clock: SubmitClock;
   readonly cut: CutOptions;
   #failure: AlloyError | undefined;
-  readonly #pipelines = new Map<string, Pipeline>();
-  readonly #partLayout: GPUBindGroupLayout;
-  readonly #parts = new Map<string, GPUBindGroup>();
   readonly #inFlight: Promise<void>[] = [];
   readonly #owned = new Map<GPUBuffer, MemoryKind>();
   readonly #asked = new Set<Promise<void>>();
@@ -103,9 +92,8 @@ export class WebGpu implements Gpu {
     this.clock = new SubmitClock((ms) => {
       this.stats.longestSubmitMs = Math.max(this.stats.longestSubmitMs, ms);
     });
-    this.#partLayout = device.createBindGroupLayout({
-      label: 'part',
-      entries: [{ binding: 0, visibility: GPUShaderStage.COMPUTE, buffer: { type: 'uniform' } }],
+    this.pipelines = new WebPipelines(device, info.features, () => {
+      this.stats.pipelines++;
     });
     this.lost = device.lost.then((reason) => {
       this.#failure ??= new AlloyError(
@@ -321,65 +309,8 @@ export class WebGpu implements Gpu {
     return new Uint32Array(await this.download(buffer, offsetBytes, elements * 4));
   }
 
-  /** Compiles a kernel once per name, or its fallback where this device lacks a feature it enables. */
-  pipeline(kernel: Kernel): Pipeline {
-    if (kernel.fallback && !kernel.enable.every((feature) => this.info.features.has(feature))) {
-      return this.pipeline(kernel.fallback);
-    }
-    const known = this.#pipelines.get(kernel.name);
-    if (known) {
-      if (known.wgsl !== kernel.wgsl)
-        throw new AlloyError('internal', `two kernels are called "${kernel.name}"`);
-      return known;
-    }
-    const entries: GPUBindGroupLayoutEntry[] = kernel.buffers.map(({ writable }, binding) => ({
-      binding,
-      visibility: GPUShaderStage.COMPUTE,
-      buffer: { type: writable ? 'storage' : 'read-only-storage' },
-    }));
-    if (kernel.params.length > 0) {
-      entries.push({
-        binding: entries.length,
-        visibility: GPUShaderStage.COMPUTE,
-        buffer: { type: 'uniform' },
-      });
-    }
-    const layout = this.device.createBindGroupLayout({ label: kernel.name, entries });
-    const pipeline = this.device.createComputePipeline({
-      label: kernel.name,
-      layout: this.device.createPipelineLayout({ bindGroupLayouts: [layout, this.#partLayout] }),
-      compute: {
-        module: this.device.createShaderModule({ label: kernel.name, code: kernel.wgsl }),
-        entryPoint: 'main',
-      },
-    });
-    this.stats.pipelines++;
-    const made = { wgsl: kernel.wgsl, pipeline, layout };
-    this.#pipelines.set(kernel.name, made);
-    return made;
-  }
-
-  /**
-   * Tells the kernels where a part of a dispatch begins. A few dozen of them are made, each 32 bytes, so they are kept.
-   * @param groups those of the whole dispatch, for kernels that count them
-   */
-  part(base: Grid, groups: Grid): GPUBindGroup {
-    const key = `${base}/${groups}`;
-    const known = this.#parts.get(key);
-    if (known) return known;
-    const buffer = this.device.createBuffer({
-      label: 'part',
-      size: 32,
-      usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-    });
-    this.device.queue.writeBuffer(buffer, 0, Uint32Array.of(...base, 0, ...groups, 0));
-    const part = this.device.createBindGroup({
-      label: 'part',
-      layout: this.#partLayout,
-      entries: [{ binding: 0, resource: { buffer } }],
-    });
-    this.#parts.set(key, part);
-    return part;
+  async compile(kernels: Iterable<Kernel>): Promise<void> {
+    await this.pipelines.compile(kernels);
   }
 
   record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {

@@ -1,10 +1,11 @@
 import { AlloyError } from '../util/errors.ts';
 import { boundBuffers } from './binding.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
-import type { Program } from './gpu.ts';
+import { PARAMS_BYTES, type Program } from './gpu.ts';
 import type { Dispatch, Grid } from './kernel.ts';
 import { cutIntoSubmits, type DispatchCost, type Part } from './submitClock.ts';
-import { gpuBufferOf, type WebGpu } from './webGpu.ts';
+import { gpuBufferOf } from './webBuffer.ts';
+import type { WebGpu } from './webGpu.ts';
 
 interface Step {
   readonly pipeline: GPUComputePipeline;
@@ -136,12 +137,9 @@ export class WebProgram implements Program {
   }
 
   #part(step: Step, base: Grid): GPUBindGroup {
-    return this.#gpu.part(base, step.countsGroups ? step.grid : FIRST);
+    return this.#gpu.pipelines.part(base, step.countsGroups ? step.grid : FIRST);
   }
 }
-
-/** What the parameters of one dispatch take: the largest alignment of uniforms that WebGPU knows. */
-export const PARAMS_BYTES = 256;
 
 function writeParams({ kernel, params }: Dispatch<DeviceBuffer>, block: DataView): void {
   kernel.params.forEach(({ name, type }, index) => {
@@ -160,7 +158,7 @@ function recordStep(
   uniforms: GPUBuffer,
   offset: number,
 ): Step {
-  const { pipeline, layout } = gpu.pipeline(kernel);
+  const { pipeline, layout } = gpu.pipelines.get(kernel);
   const entries: GPUBindGroupEntry[] = boundBuffers({ kernel, buffers }, gpu.limits).map(
     ({ buffer }, binding) => ({
       binding,

@@ -1,7 +1,8 @@
 import { AlloyError } from '../util/errors.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
 import type { Program, Readback } from './gpu.ts';
-import { gpuBufferOf, type WebGpu } from './webGpu.ts';
+import { gpuBufferOf } from './webBuffer.ts';
+import type { WebGpu } from './webGpu.ts';
 import { WebProgram } from './webProgram.ts';
 
 /** Reads through staging buffers made once. */

@@ -1,0 +1,63 @@
+/**
+ * Another runtime on our device: it gets the device itself, its buffers become ours to read, and what goes wrong inside it
+ * is told to whoever asked for it instead of counting as a failure of our own programs.
+ */
+import { AlloyError } from '../util/errors.ts';
+import { DeviceBuffer } from './deviceBuffer.ts';
+import type { Gpu } from './gpu.ts';
+import { WebGpu } from './webGpu.ts';
+
+const patched = new WeakSet<GPUQueue>();
+
+/** Dawn for Node refuses views of shared memory, which is what the heap of a threaded runtime is: they are copied first. */
+function copySharedMemory(queue: GPUQueue): void {
+  if (patched.has(queue)) return;
+  patched.add(queue);
+  const write = queue.writeBuffer.bind(queue);
+  queue.writeBuffer = (buffer, offset, data, start = 0, size?: number) => {
+    const view = data as unknown as ArrayBufferView & { readonly BYTES_PER_ELEMENT?: number };
+    const memory = ArrayBuffer.isView(view) ? view.buffer : data;
+    if (!(memory instanceof SharedArrayBuffer)) {
+      write(buffer, offset, data, start, size);
+      return;
+    }
+    const unit = view.BYTES_PER_ELEMENT ?? 1;
+    const from = (view.byteOffset ?? 0) + start * unit;
+    const bytes = size === undefined ? view.byteLength - start * unit : size * unit;
+    write(buffer, offset, new Uint8Array(memory, from, bytes).slice());
+  };
+}
+
+/**
+ * The device behind a `Gpu`, for a runtime that brings kernels of its own; undefined for one that only plans.
+ * @param options.copyShared whether its queue must copy views of shared memory
+ */
+export function sharedDevice(gpu: Gpu, options: { readonly copyShared: boolean }): GPUDevice | undefined {
+  if (!(gpu instanceof WebGpu)) return undefined;
+  if (options.copyShared) copySharedMemory(gpu.device.queue);
+  return gpu.device;
+}
+
+/** A buffer that the other runtime owns, for our kernels to read. */
+export function borrowedBuffer(buffer: unknown, bytes: number, label: string): DeviceBuffer {
+  const memory = buffer as GPUBuffer;
+  if (memory.size >= bytes) return new DeviceBuffer(memory, 0, bytes, label);
+  throw new AlloyError('internal', `${label}: the buffer has ${memory.size} bytes, not ${bytes}`);
+}
+
+/** Runs a job of the other runtime. @throws what the device reports about it, or what the job throws */
+export async function onSharedDevice<T>(device: GPUDevice, job: () => Promise<T>): Promise<T> {
+  device.pushErrorScope('out-of-memory');
+  device.pushErrorScope('validation');
+  let result: T;
+  const problems = async () => [await device.popErrorScope(), await device.popErrorScope()];
+  try {
+    result = await job();
+  } catch (error) {
+    await problems();
+    throw error;
+  }
+  const problem = (await problems()).find((one) => one !== null);
+  if (problem) throw new Error(problem.message);
+  return result;
+}
