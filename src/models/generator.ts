@@ -7,7 +7,7 @@ import { type Planned, plan, SlotPool } from '../graph/plan.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { softCap } from '../kernels/elementwise.ts';
 import { embeddingForward } from '../kernels/embedding.ts';
-import { sampleToken } from '../kernels/sampling.ts';
+import { SETTINGS_WORDS, sampleNext, settingsWords } from '../kernels/sampleNext.ts';
 import { MAX_TOP_K, topK } from '../kernels/topK.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import type { DecoderConfig } from './config.ts';
@@ -37,12 +37,22 @@ export interface GeneratedToken {
   readonly logProb: number;
 }
 
-/** Words of each half of the row that is read back: ids, then log-probabilities. */
+/** Words of each third of the row that is read back: ids, log-probabilities, then the token that was chosen. */
 const ROW_WORDS = Math.max(64, MAX_TOP_K);
+/** Stands for a token where a row has none. */
+const NO_TOKEN = 0xffff_ffff;
+/**
+ * Steps that a GPU may be ahead of the host: it need not wait for a token to be read, and what it has computed past a stop
+ * token is thrown away. A software adapter gains nothing by it.
+ */
+const AHEAD = { software: 0, gpu: 2 };
 
 export type StopReason = 'end' | 'length' | 'interrupted';
 
-/** One sequence with a key-value cache: reads tokens, gives the next row, writes tokens. */
+/**
+ * One sequence with a key-value cache: reads tokens, gives the next row, writes tokens. A step of writing is one submit: the
+ * device chooses the token, embeds it in the next step and moves the position on; the host reads it when it gets there.
+ */
 export class Generator {
   readonly capacity: number;
   readonly #gpu: Gpu;
@@ -56,16 +66,22 @@ export class Generator {
   readonly #state: Tensor;
   readonly #lastRow: Tensor;
   readonly #row: Tensor;
+  readonly #next: Tensor;
+  readonly #settings: Tensor;
+  readonly #ahead: number;
   readonly #readback: Readback;
   readonly #passes: readonly Pass[];
   #read: number[] = [];
 
-  /** @param options.capacity positions of the cache: prompt and answer together */
+  /**
+   * @param options.capacity positions of the cache: prompt and answer together
+   * @param options.ahead steps that the device may be ahead of the host; by default what suits the adapter
+   */
   constructor(
     gpu: Gpu,
     config: DecoderConfig,
     weights: DecoderWeights,
-    options: { readonly capacity: number },
+    options: { readonly capacity: number; readonly ahead?: number },
   ) {
     this.#gpu = gpu;
     this.#config = config;
@@ -82,8 +98,11 @@ export class Generator {
     }));
     this.#state = this.#own('state', 4);
     this.#lastRow = this.#own('last row', 1);
-    this.#row = this.#own('next row', 2 * ROW_WORDS);
-    this.#readback = gpu.readback(required(this.#row.home, 'row'), 2);
+    this.#row = this.#own('next row', 3 * ROW_WORDS);
+    this.#next = this.#own('next token', 1);
+    this.#settings = this.#own('sampling settings', SETTINGS_WORDS);
+    this.#ahead = options.ahead ?? AHEAD[gpu.info.software ? 'software' : 'gpu'];
+    this.#readback = gpu.readback(required(this.#row.home, 'row'), this.#ahead + 2);
     const prefill = Math.min(options.capacity, gpu.info.software ? 32 : 128);
     this.#passes = (prefill > 1 ? [prefill, 1] : [1]).map((rows) => this.#makePass(rows));
   }
@@ -100,15 +119,79 @@ export class Generator {
 
   /** Forgets what differs from `tokens`; reads what is missing. @returns the row after the last token */
   async prompt(tokens: readonly number[]): Promise<NextRow> {
-    const stale = this.#rotary.setLength(tokens.length);
-    let shared = 0;
-    while (!stale && shared < tokens.length - 1 && tokens[shared] === this.#read[shared]) shared++;
-    this.rewind(shared);
-    return this.feed(tokens.slice(shared));
+    return nextRow(await this.#prompt(tokens), this.#kept);
   }
 
   /** Reads at least one token more. @throws AlloyError `bad-argument` when the cache is full. */
   async feed(tokens: readonly number[]): Promise<NextRow> {
+    return nextRow(await this.#feed(tokens), this.#kept);
+  }
+
+  /**
+   * Continues after `prompt` until a stop token, the limit or the signal. Stop tokens are not yielded.
+   * @returns why it stopped
+   */
+  async *generate(
+    prompt: readonly number[],
+    sampling: SamplingOptions,
+    stopTokens: readonly number[],
+    signal?: AbortSignal,
+  ): AsyncGenerator<GeneratedToken, StopReason> {
+    this.#gpu.upload(required(this.#settings.home, 'settings'), settingsWords(sampling));
+    const limit = Math.min(sampling.maxNewTokens, this.capacity - prompt.length);
+    let token = chosenToken(await this.#prompt(prompt));
+    const rows: Promise<ArrayBuffer>[] = [];
+    const submit = (row: Promise<ArrayBuffer>) => {
+      // Whoever awaits it hears of a failure; until then it is nobody's.
+      row.catch(() => undefined);
+      rows.push(row);
+    };
+    let refill = false;
+    try {
+      for (let count = 1; count <= limit; count++) {
+        if (signal?.aborted) return 'interrupted';
+        if (stopTokens.includes(token.id)) return 'end';
+        if (count === limit) {
+          yield token;
+          break;
+        }
+        // The cache holds so much after the next step; past the last token there is none.
+        while (!refill && rows.length <= this.#ahead && count + rows.length < limit) {
+          refill = this.#rotary.grow(prompt.length + count + rows.length);
+          if (!refill) submit(this.#submitStep());
+        }
+        if (rows.length > 0) this.#read.push(token.id);
+        else {
+          refill = false;
+          submit(this.#refill(token.id));
+        }
+        yield token;
+        token = chosenToken(await required(rows[0], 'step'));
+        rows.shift();
+      }
+      return 'length';
+    } finally {
+      await Promise.allSettled(rows);
+    }
+  }
+
+  dispose(): void {
+    for (const { planned } of this.#passes) planned.program.dispose();
+    this.#readback.dispose();
+    this.#rotary.dispose();
+    this.#pool.dispose();
+    for (const buffer of this.#owned) this.#gpu.destroyBuffer(buffer);
+  }
+
+  #prompt(tokens: readonly number[]): Promise<ArrayBuffer> {
+    const stale = this.#rotary.setLength(tokens.length);
+    let shared = 0;
+    while (!stale && shared < tokens.length - 1 && tokens[shared] === this.#read[shared]) shared++;
+    this.rewind(shared);
+    return this.#feed(tokens.slice(shared));
+  }
+
+  async #feed(tokens: readonly number[]): Promise<ArrayBuffer> {
     if (tokens.length === 0) throw new AlloyError('internal', 'nothing to read');
     if (this.#read.length + tokens.length > this.capacity) {
       throw new AlloyError(
@@ -123,65 +206,44 @@ export class Generator {
         `The token id ${wrong} is outside the model's vocabulary of ${this.#config.vocabSize}.`,
       );
     }
-    const again = this.#rotary.grow(this.#read.length + tokens.length);
-    const unread = again ? [...this.#read, ...tokens] : tokens;
-    if (again) this.rewind(0);
-    for (let from = 0; from < unread.length; ) {
-      const pass = required(unread.length - from > 1 ? this.#passes[0] : this.#passes.at(-1), 'pass');
-      const part = unread.slice(from, from + pass.rows);
-      this.#submit(pass, part);
+    if (!this.#rotary.grow(this.#read.length + tokens.length)) return this.#submitTokens(tokens);
+    const all = [...this.#read, ...tokens];
+    this.rewind(0);
+    return this.#submitTokens(all);
+  }
+
+  /** Reads tokens that the cache lacks. @returns the row after the last one, as it will be read */
+  #submitTokens(tokens: readonly number[]): Promise<ArrayBuffer> {
+    for (let from = 0; ; ) {
+      const pass = required(tokens.length - from > 1 ? this.#passes[0] : this.#passes.at(-1), 'pass');
+      const part = tokens.slice(from, from + pass.rows);
+      const padded = new Uint32Array(pass.rows);
+      padded.set(part);
+      this.#gpu.upload(required(pass.tokens.home, 'tokens'), padded);
+      this.#gpu.upload(required(this.#state.home, 'state'), Uint32Array.of(this.#read.length, part.length));
+      this.#gpu.upload(required(this.#lastRow.home, 'last row'), Uint32Array.of(part.length - 1));
       this.#read.push(...part);
       from += part.length;
+      if (from >= tokens.length) return this.#readback.read(pass.planned.program);
+      pass.planned.program.submit();
     }
-    const row = await this.#readback.read();
-    return {
-      ids: new Uint32Array(row, 0, this.#kept),
-      logProbs: new Float32Array(row, 4 * ROW_WORDS, this.#kept),
-    };
   }
 
-  /**
-   * Continues after `prompt` until a stop token, the limit or the signal. Stop tokens are not yielded.
-   * @returns why it stopped
-   */
-  async *generate(
-    prompt: readonly number[],
-    sampling: SamplingOptions,
-    stopTokens: readonly number[],
-    signal?: AbortSignal,
-  ): AsyncGenerator<GeneratedToken, StopReason> {
-    let row = await this.prompt(prompt);
-    const limit = Math.min(sampling.maxNewTokens, this.capacity - prompt.length);
-    for (let count = 0; count < limit; count++) {
-      if (signal?.aborted) return 'interrupted';
-      const id = sampleToken(row.ids, row.logProbs, { ...sampling, counter: this.#read.length });
-      if (stopTokens.includes(id)) return 'end';
-      yield { id, logProb: row.logProbs[row.ids.indexOf(id)] ?? Number.NaN };
-      if (count + 1 < limit) row = await this.feed([id]);
-    }
-    return 'length';
+  /** Reads the token that the device has chosen last, at the position that it keeps. */
+  #submitStep(): Promise<ArrayBuffer> {
+    return this.#readback.read(required(this.#passes.at(-1), 'pass').planned.program);
   }
 
-  dispose(): void {
-    for (const { planned } of this.#passes) planned.program.dispose();
-    this.#readback.dispose();
-    this.#rotary.dispose();
-    this.#pool.dispose();
-    for (const buffer of this.#owned) this.#gpu.destroyBuffer(buffer);
-  }
-
-  #submit(pass: Pass, tokens: readonly number[]): void {
-    const padded = new Uint32Array(pass.rows);
-    padded.set(tokens);
-    this.#gpu.upload(required(pass.tokens.home, 'tokens'), padded);
-    this.#gpu.upload(required(this.#state.home, 'state'), Uint32Array.of(this.#read.length, tokens.length));
-    this.#gpu.upload(required(this.#lastRow.home, 'last row'), Uint32Array.of(tokens.length - 1));
-    pass.planned.program.submit();
+  /** Fills the cache anew, after the angles of its positions have changed, with the token that was chosen last. */
+  #refill(token: number): Promise<ArrayBuffer> {
+    const all = [...this.#read, token];
+    this.rewind(0);
+    return this.#submitTokens(all);
   }
 
   #makePass(rows: number): Pass {
-    const { width, vocabSize, logitCap } = this.#config;
-    const tokens = this.#own(`tokens ${rows}`, rows);
+    const { vocabSize, logitCap } = this.#config;
+    const tokens = rows === 1 ? this.#next : this.#own(`tokens ${rows}`, rows);
     const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu');
     const hidden = decoderHidden(graph, this.#config, this.#weights, {
       tokens,
@@ -190,24 +252,30 @@ export class Generator {
       rotary: this.#rotary.tables,
       cache: { layers: this.#caches, state: this.#state },
     });
-    const last = graph.tensor('last hidden', [1, width]);
-    const gather = { rows: 1, width, rowStart: 0, rowCount: rows, scale: 1 };
-    graph.emit(embeddingForward({ tokens: this.#lastRow, w: hidden, y: last }, gather, { kind: 'f32' }));
     const logits = graph.tensor('logits', [1, vocabSize]);
-    multiply(graph, last, this.#weights.head, logits);
+    multiply(graph, this.#lastOf(graph, hidden, rows), this.#weights.head, logits);
     if (logitCap > 0) graph.emit(softCap({ y: logits }, vocabSize, logitCap));
-    const [ids, logProbs] = this.#rowHalves();
+    const [ids, logProbs, chosen] = ['ids', 'log-probabilities', 'chosen'].map((name, third) => {
+      const part = required(this.#row.home, 'row').slice(4 * ROW_WORDS * third, 4 * ROW_WORDS);
+      return tensorIn(part, name, [ROW_WORDS]);
+    }) as [Tensor, Tensor, Tensor];
     graph.emit(
       topK({ logits, ids, logProbs }, { rowStart: 0, chunkRows: 1, vocabulary: vocabSize }, this.#kept),
     );
+    const [settings, state] = [this.#settings, this.#state];
+    graph.emit(sampleNext({ ids, logProbs, settings, state, tokens: this.#next, chosen }, this.#kept));
     const planned = plan(this.#gpu, graph.dispatches, { label: `generate ${rows}`, pool: this.#pool });
     return { rows, tokens, planned };
   }
 
-  #rowHalves(): [ids: Tensor, logProbs: Tensor] {
-    const row = required(this.#row.home, 'row');
-    const half = (index: number) => row.slice(4 * ROW_WORDS * index, 4 * ROW_WORDS);
-    return [tensorIn(half(0), 'ids', [ROW_WORDS]), tensorIn(half(1), 'log-probabilities', [ROW_WORDS])];
+  /** The row of the last valid token, `[1, D]`. */
+  #lastOf(graph: Graph, hidden: Tensor, rows: number): Tensor {
+    if (rows === 1) return hidden;
+    const { width } = this.#config;
+    const last = graph.tensor('last hidden', [1, width]);
+    const gather = { rows: 1, width, rowStart: 0, rowCount: rows, scale: 1 };
+    graph.emit(embeddingForward({ tokens: this.#lastRow, w: hidden, y: last }, gather, { kind: 'f32' }));
+    return last;
   }
 
   #own(name: string, words: number): Tensor {
@@ -215,6 +283,18 @@ export class Generator {
     this.#owned.push(buffer);
     return tensorIn(buffer, name, [words]);
   }
+}
+
+function nextRow(row: ArrayBuffer, kept: number): NextRow {
+  return { ids: new Uint32Array(row, 0, kept), logProbs: new Float32Array(row, 4 * ROW_WORDS, kept) };
+}
+
+/** @throws AlloyError `bad-argument` where no logit of the row is a number */
+function chosenToken(row: ArrayBuffer): GeneratedToken {
+  const [id = NO_TOKEN] = new Uint32Array(row, 8 * ROW_WORDS, 1);
+  if (id === NO_TOKEN)
+    throw new AlloyError('bad-argument', 'The row has no finite logit; the model cannot continue.');
+  return { id, logProb: new Float32Array(row, 8 * ROW_WORDS + 4, 1)[0] ?? Number.NaN };
 }
 
 interface Pass {
