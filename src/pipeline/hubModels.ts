@@ -143,6 +143,11 @@ export class HubModels {
     return this.#cache.describe(record, card);
   }
 
+  /** The address of a model's page. */
+  page(id: string): string {
+    return `${(this.#endpoints[0] ?? DEFAULT_ENDPOINT).replace(/\/+$/u, '')}/${id}`;
+  }
+
   freeBytes(): Promise<number | null> {
     return this.#cache.freeBytes();
   }

@@ -235,6 +235,8 @@ export interface HubModelInfo {
   readonly id: string;
   readonly revision: string;
   readonly commit: string;
+  /** Its address on the hub. */
+  readonly page: string;
   readonly licence?: string;
   /** Whether its terms have to be accepted on its page. */
   readonly gated: boolean;

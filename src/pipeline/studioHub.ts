@@ -48,6 +48,7 @@ export class StudioHub {
       id,
       revision,
       commit,
+      page: models.page(id),
       gated,
       ...(licence !== undefined && { licence }),
       ...(stale !== undefined && { stale }),

@@ -152,7 +152,8 @@ function look(text: string, held: ReadonlyMap<string, HeldModel>, freeBytes: num
       chosen: form === recommended,
     };
   });
-  return { id, revision: 'main', commit, licence: found.licence, gated: found.gated, forms, freeBytes };
+  const page = `https://huggingface.co/${id}`;
+  return { id, revision: 'main', commit, page, licence: found.licence, gated: found.gated, forms, freeBytes };
 }
 
 function cardOf(name: string, id: string, label: string, bytes: number, licence: string): ModelCard {

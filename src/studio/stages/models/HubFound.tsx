@@ -1,4 +1,5 @@
 import { ActionIcon, Button } from '@mantine/core';
+import { useEffect, useRef } from 'react';
 import { chooseForm, formTitle, type LookState, startDownload, useHub } from '../../state/hub.ts';
 import { formatBytes } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
@@ -17,10 +18,13 @@ export function HubFound({
   const held = useHub((state) => state.models.find((model) => model.reference === chosen));
   const freeBytes = useHub((state) => state.freeBytes) ?? info.freeBytes;
   const busy = useHub((state) => state.download !== undefined);
+  const box = useRef<HTMLElement>(null);
+  // It may come up below the window's edge.
+  useEffect(() => box.current?.scrollIntoView?.({ block: 'nearest' }), []);
   const missing = form ? form.bytes - (held?.bytesHere ?? 0) : 0;
   const tight = freeBytes !== null && missing > freeBytes;
   return (
-    <section className={classes.found} aria-label={info.id}>
+    <section ref={box} className={classes.found} aria-label={info.id}>
       <header className={classes.foundHead}>
         <h3>{info.id}</h3>
         <span className={`${classes.facts} num`}>
@@ -43,7 +47,14 @@ export function HubFound({
       )}
       {info.gated ? (
         <p className={classes.warn}>
-          <Icon name="lock" size={13} /> Gated: accept its terms on the model’s page, and give a token.
+          <Icon name="lock" size={13} />
+          <span>
+            Gated: accept its terms on{' '}
+            <a href={info.page} target="_blank" rel="noreferrer">
+              its page
+            </a>
+            , and give a token.
+          </span>
         </p>
       ) : null}
       {info.forms.length === 0 ? (
@@ -84,7 +95,7 @@ export function HubFound({
             onClick={() => startDownload(form.reference, formTitle(info.id, form), form.bytes)}
           >
             {form.here
-              ? 'Is here'
+              ? 'It is here'
               : held
                 ? `Go on, ${formatBytes(missing)} left`
                 : `Download ${formatBytes(form.bytes)}`}

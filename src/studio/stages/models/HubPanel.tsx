@@ -22,7 +22,6 @@ export function HubPanel() {
   return (
     <Panel
       title="From the Hugging Face hub"
-      note="downloaded once, kept in this browser"
       tools={
         <Button
           size="compact-xs"
@@ -74,13 +73,14 @@ export function HubPanel() {
             )}
           </div>
         ) : null}
-        {look.kind === 'found' ? <HubFound look={look} onClose={closeLook} /> : null}
+        {look.kind === 'found' ? <HubFound key={look.info.id} look={look} onClose={closeLook} /> : null}
         {download ? <DownloadProgress download={download} /> : null}
         {failed ? <DownloadFailure failed={failed} onToken={() => setSettings(true)} /> : null}
         {look.kind === 'idle' && !download && !failed ? (
           <p className={classes.hint}>
-            Chat models in safetensors or GGUF, up to what your GPU’s memory holds; 100 to 600 million
-            parameters are a good start. Only the hub is asked, and only for what you look up here.
+            Chat models in safetensors or GGUF, downloaded once and kept in this browser, up to what your
+            GPU’s memory holds; 100 to 600 million parameters are a good start. Only the hub is asked, and
+            only for what you look up here.
           </p>
         ) : null}
       </div>
