@@ -255,7 +255,10 @@ export class Trainer {
   }
 
   #plan(label: string, trace: (graph: Graph) => void): Planned {
-    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu', this.#options.recompute);
+    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu', {
+      recompute: this.#options.recompute,
+      bindingBytes: this.#gpu.limits.bindingBytes,
+    });
     trace(graph);
     return plan(this.#gpu, graph.dispatches, { label, pool: this.#pool });
   }

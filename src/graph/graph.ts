@@ -11,21 +11,29 @@ interface TapeEntry {
   readonly run: (gradients: Gradients) => void;
 }
 
+export interface GraphOptions {
+  /** What the reverse walk works out again instead of keeping it; the numbers are the same. */
+  readonly recompute?: Recomputation | undefined;
+  readonly bindingBytes?: number;
+}
+
 /**
  * The trace of a computation. Operations emit their forward dispatches at once and leave a backward rule on the
  * tape; `backward` walks the tape in reverse. The graph only exists until it is planned.
  */
 export class Graph {
   readonly tuning: Tuning;
+  /** What one value may take at most. */
+  readonly bindingBytes: number;
   readonly dispatches: Dispatch<Tensor>[] = [];
   readonly #recomputation: Recomputation;
   #tape: TapeEntry[] = [];
   #cheap: Cheap[] = [];
 
-  /** @param recomputation what the reverse walk works out again instead of keeping it; the numbers are the same */
-  constructor(tuning: Tuning, recomputation: Recomputation = 'off') {
+  constructor(tuning: Tuning, options: GraphOptions = {}) {
     this.tuning = tuning;
-    this.#recomputation = recomputation;
+    this.bindingBytes = options.bindingBytes ?? Number.POSITIVE_INFINITY;
+    this.#recomputation = options.recompute ?? 'off';
   }
 
   /** A value that lives in a slot; 4 bytes an element. */

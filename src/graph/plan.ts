@@ -1,6 +1,7 @@
 import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
 import type { Gpu, Program } from '../gpu/gpu.ts';
 import type { Dispatch } from '../gpu/kernel.ts';
+import type { MemoryKind } from '../gpu/memoryLedger.ts';
 import { required } from '../util/errors.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -12,6 +13,7 @@ interface Lifetime {
 
 interface Slot {
   bytes: number;
+  readonly kind: MemoryKind;
   readonly lifetimes: Lifetime[];
 }
 
@@ -19,6 +21,8 @@ interface Slot {
 export interface Layout {
   /** Bytes of each slot. */
   readonly slots: readonly number[];
+  /** What the largest value of each slot is. */
+  readonly kinds: readonly MemoryKind[];
   readonly slotOf: ReadonlyMap<Tensor, number>;
   /** The largest sum of values alive at one dispatch: no layout can need less. */
   readonly lowerBoundBytes: number;
@@ -59,15 +63,21 @@ export function layOut(dispatches: readonly Dispatch<Tensor>[], keep: readonly T
       if (slot.lifetimes.some((other) => overlaps(other, lifetime))) return;
       if (best < 0 || slot.bytes < required(slots[best], 'slot').bytes) best = index;
     });
-    if (best < 0) best = slots.push({ bytes: lifetime.tensor.bytes, lifetimes: [] }) - 1;
+    if (best < 0)
+      best = slots.push({ bytes: lifetime.tensor.bytes, kind: kindOf(lifetime.tensor), lifetimes: [] }) - 1;
     required(slots[best], 'slot').lifetimes.push(lifetime);
     slotOf.set(lifetime.tensor, best);
   }
   return {
     slots: slots.map((slot) => slot.bytes),
+    kinds: slots.map((slot) => slot.kind),
     slotOf,
     lowerBoundBytes: peak(lifetimes, dispatches.length),
   };
+}
+
+function kindOf({ name }: Tensor): MemoryKind {
+  return name === 'logits' ? 'logits' : 'activations';
 }
 
 function peak(lifetimes: readonly Lifetime[], length: number): number {
@@ -88,7 +98,7 @@ function peak(lifetimes: readonly Lifetime[], length: number): number {
 /** Slot buffers that several programs of one job share: they never run at the same time. */
 export class SlotPool {
   #gpu: Gpu;
-  #buffers: DeviceBuffer[] = [];
+  readonly #buffers: DeviceBuffer[] = [];
 
   constructor(gpu: Gpu) {
     this.#gpu = gpu;
@@ -98,8 +108,28 @@ export class SlotPool {
     return this.#buffers.reduce((sum, buffer) => sum + buffer.bytes, 0);
   }
 
-  /** Buffers of at least these sizes, reused between calls. */
-  take(sizes: readonly number[]): DeviceBuffer[] {
+  /** How many buffers it has; see `shrink`. */
+  get count(): number {
+    return this.#buffers.length;
+  }
+
+  /** Buffers of at least these sizes, reused between calls. Where there is no room for all, none is made. */
+  take(sizes: readonly number[], kinds: readonly MemoryKind[] = []): DeviceBuffer[] {
+    const before = this.count;
+    try {
+      return this.#take(sizes, kinds);
+    } catch (error) {
+      this.shrink(before);
+      throw error;
+    }
+  }
+
+  /** Gives back the buffers made last, until there are `count`. */
+  shrink(count: number): void {
+    for (const buffer of this.#buffers.splice(count)) this.#gpu.destroyBuffer(buffer);
+  }
+
+  #take(sizes: readonly number[], kinds: readonly MemoryKind[]): DeviceBuffer[] {
     const free = [...this.#buffers].sort((a, b) => a.bytes - b.bytes);
     const taken = new Array<DeviceBuffer>(sizes.length);
     const order = sizes.map((bytes, index) => ({ bytes, index })).sort((a, b) => b.bytes - a.bytes);
@@ -109,7 +139,7 @@ export class SlotPool {
         taken[index] = required(free.splice(fit, 1)[0], 'buffer');
         continue;
       }
-      const made = this.#gpu.createBuffer(bytes, `slot ${this.#buffers.length}`);
+      const made = this.#gpu.createBuffer(bytes, `slot ${this.count}`, kinds[index] ?? 'activations');
       this.#buffers.push(made);
       taken[index] = made;
     }
@@ -117,8 +147,7 @@ export class SlotPool {
   }
 
   dispose(): void {
-    for (const buffer of this.#buffers) this.#gpu.destroyBuffer(buffer);
-    this.#buffers = [];
+    this.shrink(0);
   }
 }
 
@@ -138,7 +167,8 @@ export function plan(
   options: { readonly label: string; readonly pool: SlotPool; readonly keep?: readonly Tensor[] },
 ): Planned {
   const layout = layOut(dispatches, options.keep);
-  const buffers = options.pool.take(layout.slots);
+  const before = options.pool.count;
+  const buffers = options.pool.take(layout.slots, layout.kinds);
   const bufferOf = (tensor: Tensor): DeviceBuffer => {
     if (tensor.home) return tensor.home;
     const slot = required(layout.slotOf.get(tensor), `the slot of ${tensor.name}`);
@@ -151,9 +181,23 @@ export function plan(
     ),
   }));
   return {
-    program: gpu.record(bound, options.label),
+    program: recorded(gpu, bound, options.label, () => options.pool.shrink(before)),
     slotBytes: layout.slots.reduce((sum, bytes) => sum + bytes, 0),
     lowerBoundBytes: layout.lowerBoundBytes,
     bufferOf,
   };
+}
+
+function recorded(
+  gpu: Gpu,
+  dispatches: readonly Dispatch<DeviceBuffer>[],
+  label: string,
+  onFailure: () => void,
+): Program {
+  try {
+    return gpu.record(dispatches, label);
+  } catch (error) {
+    onFailure();
+    throw error;
+  }
 }

@@ -58,3 +58,8 @@ export interface Matrix {
 export function isTrainable(weight: Weight): boolean {
   return weight.chunks.some((chunk) => chunk.data.gradient !== undefined);
 }
+
+/** Elements of a value; the buffer of a small one is larger than they are. */
+export function elementsOf({ shape }: Tensor): number {
+  return shape.reduce((product, size) => product * size, 1);
+}

@@ -1,5 +1,6 @@
 import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
 import type { Gpu, Readback } from '../gpu/gpu.ts';
+import type { MemoryKind } from '../gpu/memoryLedger.ts';
 import { Graph, tensorIn } from '../graph/graph.ts';
 import type { KvCache } from '../graph/ops/cachedAttention.ts';
 import { multiply } from '../graph/ops/linear.ts';
@@ -92,8 +93,8 @@ export class Generator {
     this.#rotary = new RotaryTables(gpu, config, options.capacity);
     const size = options.capacity * config.kvHeads * config.headDim;
     this.#caches = config.layers.map((_, layer) => ({
-      k: this.#own(`keys ${layer}`, size),
-      v: this.#own(`values ${layer}`, size),
+      k: this.#own(`keys ${layer}`, size, 'cache'),
+      v: this.#own(`values ${layer}`, size, 'cache'),
       capacity: options.capacity,
     }));
     this.#state = this.#own('state', 4);
@@ -278,8 +279,8 @@ export class Generator {
     return last;
   }
 
-  #own(name: string, words: number): Tensor {
-    const buffer = this.#gpu.createBuffer(words * 4, name);
+  #own(name: string, words: number, kind: MemoryKind = 'scratch'): Tensor {
+    const buffer = this.#gpu.createBuffer(words * 4, name, kind);
     this.#owned.push(buffer);
     return tensorIn(buffer, name, [words]);
   }

@@ -72,7 +72,7 @@ export class Scorer {
     if (sequences.length > batch)
       throw new AlloyError('internal', `${sequences.length} sequences, at most ${batch}`);
     const length = bucketLength(longest);
-    const bucket = this.#buckets.get(length) ?? this.#makeBucket(length, batch);
+    const bucket = await this.prepare(longest);
     const tokens = new Uint32Array(batch * length);
     const labels = new Int32Array(batch * length).fill(-100);
     sequences.forEach((sequence, index) => {
@@ -95,14 +95,35 @@ export class Scorer {
     return this.#read(bucket, length, sequences);
   }
 
-  dispose(): void {
-    for (const { planned, owned, rotary } of this.#buckets.values()) {
-      planned.program.dispose();
-      rotary.dispose();
-      for (const buffer of owned) this.#gpu.destroyBuffer(buffer);
+  /**
+   * Makes what sequences up to this length need, unless it is there.
+   * @throws AlloyError `out-of-memory`; sequences of other lengths can still be scored
+   */
+  async prepare(longest: number): Promise<Bucket> {
+    const length = bucketLength(longest);
+    const known = this.#buckets.get(length);
+    if (known) return known;
+    const made = this.#gpu.allOrNothing(() => this.#makeBucket(length, this.batchFor(length)));
+    try {
+      await this.#gpu.settled();
+    } catch (error) {
+      this.#drop(made);
+      throw error;
     }
+    this.#buckets.set(length, made);
+    return made;
+  }
+
+  dispose(): void {
+    for (const bucket of this.#buckets.values()) this.#drop(bucket);
     this.#pool.dispose();
     if (this.#marks) this.#gpu.destroyBuffer(this.#marks);
+  }
+
+  #drop({ planned, owned, rotary }: Bucket): void {
+    planned.program.dispose();
+    rotary.dispose();
+    for (const buffer of owned) this.#gpu.destroyBuffer(buffer);
   }
 
   async #read(
@@ -150,7 +171,9 @@ export class Scorer {
       best: own('most likely', rows),
       mass: own('boundary mass', rows),
     };
-    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu');
+    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu', {
+      bindingBytes: this.#gpu.limits.bindingBytes,
+    });
     const hidden = decoderHidden(graph, this.#config, this.#weights, {
       tokens,
       batch,
@@ -174,7 +197,6 @@ export class Scorer {
       stats: at(outputs.stats),
       mass: at(outputs.mass),
     };
-    this.#buckets.set(length, bucket);
     return bucket;
   }
 
@@ -186,7 +208,7 @@ export class Scorer {
   ): void {
     const vocabulary = this.#config.vocabSize;
     const rows = hidden.bytes / 4 / this.#config.width;
-    const most = logitRows(rows, vocabulary);
+    const most = logitRows(rows, vocabulary, graph.bindingBytes);
     const marks = this.#marks && tensorIn(this.#marks, 'boundary marks', [this.#marks.bytes / 4]);
     for (let rowStart = 0; rowStart < rows; rowStart += most) {
       const chunkRows = Math.min(most, rows - rowStart);

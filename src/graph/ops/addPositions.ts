@@ -1,6 +1,6 @@
 import { positionsBackward, positionsForward } from '../../kernels/positions.ts';
 import type { Graph } from '../graph.ts';
-import type { Tensor } from '../tensor.ts';
+import { elementsOf, type Tensor } from '../tensor.ts';
 
 /** Adds a learned position to every row: `table` `[positions, D]`, row r stands at `r % length` plus `state[0]`. */
 export function addPositions(
@@ -11,7 +11,7 @@ export function addPositions(
 ): Tensor {
   const { rows, length, state } = options;
   const width = x.bytes / 4 / rows;
-  const shape = { rows, tokens: length, width, positions: table.bytes / 4 / width };
+  const shape = { rows, tokens: length, width, positions: elementsOf(table) / width };
   const y = graph.tensor('placed', x.shape, x.needsGradient || table.needsGradient);
   graph.emit(positionsForward({ x, table, state, y }, shape));
   graph.onBackward([y], (gradients) => {

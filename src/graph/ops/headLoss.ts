@@ -30,9 +30,10 @@ export interface LossBuffers {
 /** Bytes that one chunk of logits may take: rows × vocabulary never exist as a whole. */
 const LOGITS_BYTES = 32 * 1024 * 1024;
 
-/** Rows of logits that are computed at once. */
-export function logitRows(rows: number, vocabulary: number): number {
-  const most = Math.max(1, Math.min(rows, Math.floor(LOGITS_BYTES / (4 * vocabulary))));
+/** Rows of logits that are computed at once. @param mostBytes what one value may take */
+export function logitRows(rows: number, vocabulary: number, mostBytes = LOGITS_BYTES): number {
+  const bytes = Math.min(LOGITS_BYTES, mostBytes);
+  const most = Math.max(1, Math.min(rows, Math.floor(bytes / (4 * vocabulary))));
   return most >= 8 ? most - (most % 8) : most;
 }
 
@@ -48,7 +49,7 @@ export function headLoss(
   options: { readonly cap: number; readonly gradient: boolean },
 ): void {
   const rows = hidden.bytes / 4 / head.cols;
-  const chunk = logitRows(rows, head.rows);
+  const chunk = logitRows(rows, head.rows, graph.bindingBytes);
   const withGradient = options.gradient && (hidden.needsGradient || isTrainable(head));
   const dHidden = withGradient && hidden.needsGradient ? graph.tensor('d.hidden', hidden.shape) : undefined;
   const stats = graph.tensor('loss.stats', [rows, 4]);

@@ -6,7 +6,7 @@ import {
 } from '../../kernels/layerNorm.ts';
 import { columnSums } from '../../kernels/matmulColumnSums.ts';
 import type { Graph } from '../graph.ts';
-import type { Tensor } from '../tensor.ts';
+import { elementsOf, type Tensor } from '../tensor.ts';
 
 /**
  * `(x − mean) / σ · w + bias`, plus `residual`. The width is that of `weight`: with `w` `[d]` and `x` `[rows, H·d]` every
@@ -23,7 +23,7 @@ export function layerNorm(
   },
 ): Tensor {
   const { eps, bias, residual } = options;
-  const width = weight.bytes / 4;
+  const width = elementsOf(weight);
   const shape = { rows: x.bytes / 4 / width, width, eps };
   const inputs = [x, weight, bias, residual].filter((one) => one !== undefined);
   const y = graph.tensor(

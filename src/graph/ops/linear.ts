@@ -1,7 +1,7 @@
 import { matmulNN, matmulNT, matmulTN } from '../../kernels/matmul.ts';
 import { columnSums } from '../../kernels/matmulColumnSums.ts';
 import { AlloyError } from '../../util/errors.ts';
-import type { Gradients, Graph } from '../graph.ts';
+import { type Gradients, type Graph, tensorIn } from '../graph.ts';
 import { type Adapter, isTrainable, type Matrix, type Tensor, type Weight } from '../tensor.ts';
 
 /** `x Wᵀ + bias + residual`, plus the matrix's adapter and delta: `[rows, in]` → `[rows, out]`. */
@@ -59,13 +59,11 @@ export function multiply(
     readonly rows?: { readonly start: number; readonly count: number };
   } = {},
 ): void {
-  const { bias, residual, accumulate, rows } = options;
-  if (bias && weight.chunks.length > 1) {
-    throw new AlloyError('internal', `${weight.name} is split and has a bias`);
-  }
+  const { residual, accumulate, rows } = options;
   const m = rows?.count ?? x.bytes / 4 / weight.cols;
   for (const { rowStart, rows: n, data, scales } of weight.chunks) {
     const place = { stride: weight.rows, offset: rowStart };
+    const bias = options.bias && biasOf(options.bias, weight, rowStart, n);
     graph.emit(
       matmulNT(
         { x, weight: { format: weight.format, data, scales }, y, bias, residual },
@@ -82,6 +80,15 @@ export function multiply(
       ),
     );
   }
+}
+
+/** The part of a bias that belongs to a run of rows: these begin at multiples of 64 where a weight is split. */
+function biasOf(bias: Tensor, weight: Weight, rowStart: number, rows: number): Tensor {
+  if (weight.chunks.length === 1) return bias;
+  if (!bias.home || (4 * rowStart) % 256 !== 0) {
+    throw new AlloyError('internal', `${weight.name} is split where its bias cannot be`);
+  }
+  return tensorIn(bias.home.slice(4 * rowStart, 4 * rows), bias.name, [rows]);
 }
 
 /** `dx (+)= dy W`, summed over the weight's chunks. */
@@ -115,12 +122,11 @@ export function multiplyBack(
 }
 
 function backwardWeight(graph: Graph, gradients: Gradients, x: Tensor, weight: Weight, dy: Tensor): void {
-  for (const { data, rows: n } of weight.chunks) {
+  for (const { data, rowStart, rows: n } of weight.chunks) {
     if (!data.gradient) continue;
-    const m = dy.bytes / 4 / weight.rows;
-    graph.emit(
-      matmulTN({ dy, x, dw: data.gradient }, { m, n, k: weight.cols, accumulate: true }, graph.tuning),
-    );
+    const shape = { m: dy.bytes / 4 / weight.rows, n, k: weight.cols, accumulate: true };
+    const columns = { stride: weight.rows, offset: rowStart };
+    graph.emit(matmulTN({ dy, x, dw: data.gradient }, { ...shape, dy: columns }, graph.tuning));
   }
   gradients.contribute(x, (dx, accumulate) => {
     multiplyBack(graph, dy, weight, dx, { accumulate });

@@ -5,7 +5,7 @@ import {
   rmsNormScratchBytes,
 } from '../../kernels/rmsNorm.ts';
 import type { Graph } from '../graph.ts';
-import type { Tensor } from '../tensor.ts';
+import { elementsOf, type Tensor } from '../tensor.ts';
 
 /**
  * `x / rms(x) · (offset + w)`, plus `residual`. The width is that of `weight`: with `w` `[d]` and `x` `[rows, H·d]`
@@ -18,7 +18,7 @@ export function rmsNorm(
   options: { readonly eps: number; readonly offset: 0 | 1; readonly residual: Tensor | undefined },
 ): Tensor {
   const { eps, offset, residual } = options;
-  const width = weight.bytes / 4;
+  const width = elementsOf(weight);
   const shape = { rows: x.bytes / 4 / width, width, eps, offset };
   const needsGradient = x.needsGradient || weight.needsGradient || (residual?.needsGradient ?? false);
   const y = graph.tensor('normed', x.shape, needsGradient);
