@@ -39,6 +39,8 @@ async function openStorage(): Promise<Storage> {
     const storage = await OpfsStorage.open(STORAGE_FOLDER);
     const free = await storage.freeBytes();
     if (free === null || free >= LEAST_STORAGE_BYTES) return storage;
+    // Where downloaded models have filled it they must be found again, to be deleted.
+    if ((await storage.list()).length > 0) return storage;
   } catch {
     // Some private windows have none.
   }

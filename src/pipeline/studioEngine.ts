@@ -1,4 +1,5 @@
 import type { Gpu } from '../gpu/gpu.ts';
+import type { Storage } from '../storage/storage.ts';
 import { AlloyError } from '../util/errors.ts';
 import { Aligner } from './aligner.ts';
 import { ArtifactStore } from './artifactStore.ts';
@@ -47,6 +48,7 @@ export class StudioEngine implements Engine {
   readonly #models: BuiltinModels;
   readonly #hub: StudioHub;
   #session: Promise<DeviceSession> | undefined;
+  #storage: Promise<Storage> | undefined;
   #store: Promise<ArtifactStore> | undefined;
   #sample: Promise<Sample> | undefined;
   #recipe: Recipe | undefined;
@@ -58,7 +60,7 @@ export class StudioEngine implements Engine {
   constructor(host: Host) {
     this.#host = host;
     this.#models = new BuiltinModels((path) => host.openFile(path));
-    this.#hub = new StudioHub(() => host.storage());
+    this.#hub = new StudioHub(() => this.#files());
   }
 
   async open(): Promise<DeviceReport> {
@@ -293,8 +295,14 @@ export class StudioEngine implements Engine {
     return isHubText(name) ? this.#hub.open(name) : this.#models.open(name);
   }
 
+  /** One storage for all, since opening one clears up behind writers that died. */
+  #files(): Promise<Storage> {
+    this.#storage ??= this.#host.storage();
+    return this.#storage;
+  }
+
   #artifacts(): Promise<ArtifactStore> {
-    this.#store ??= this.#host.storage().then((storage) => new ArtifactStore(storage));
+    this.#store ??= this.#files().then((storage) => new ArtifactStore(storage));
     return this.#store;
   }
 

@@ -53,6 +53,7 @@ export class Attempts {
   /** Since something last came. */
   #failures = 0;
   #waitMs = 0;
+  #moving = false;
   readonly #left = new Set<number>();
   #refusal: AlloyError | undefined;
   #endpoint = 0;
@@ -86,6 +87,7 @@ export class Attempts {
   progress(): void {
     this.#failures = 0;
     this.#waitMs = 0;
+    this.#moving = true;
   }
 
   /**
@@ -104,7 +106,10 @@ export class Attempts {
     const { firstPauseMs, longestPauseMs, longestWaitMs, random } = this.#patience;
     if (this.#waitMs > longestWaitMs) throw error;
     const round = this.#failures / open - 1;
-    const pauseMs = Math.min(longestPauseMs, firstPauseMs * 2 ** round) * (0.5 + 0.5 * random());
+    // A connection that gave something before it broke is taken up again at once, almost.
+    const first = this.#moving ? firstPauseMs / 4 : firstPauseMs;
+    this.#moving = false;
+    const pauseMs = Math.min(longestPauseMs, first * 2 ** round) * (0.5 + 0.5 * random());
     // What a server asks for is the least; a little more keeps clients from coming back all at once.
     const ms = this.#waitMs > 0 ? this.#waitMs + 0.1 * pauseMs : pauseMs;
     this.#waitMs = 0;

@@ -94,6 +94,13 @@ describe('getting a model', () => {
     expect(server.requests.filter(({ path }) => path.includes('/tree/'))).toHaveLength(2);
   });
 
+  test('the headers of every file where a mirror knows neither', async () => {
+    server.tellsBlobs = false;
+    server.commit('a/b', repository);
+    server.fault = ({ path }) => (path.includes('/tree/') ? { kind: 'status', status: 404 } : undefined);
+    expect(await weightsIn(cacheOver())).toEqual(weights);
+  });
+
   test('an index that names what is not there', async () => {
     const { 'model-00002-of-00002.safetensors': _, ...incomplete } = shards;
     server.commit('a/b', incomplete);

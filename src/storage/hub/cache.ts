@@ -113,6 +113,8 @@ export class HubCache {
       await writeRecord(this.#storage, complete);
       return complete;
     } catch (error) {
+      // What never began needs no place in a list.
+      if (!known && (await this.bytesHere(record)) === 0) await removeRecord(this.#storage, record);
       if (error instanceof AlloyError && error.code === 'disk-full')
         throw await this.#fullError(record, error);
       throw error;

@@ -92,6 +92,27 @@ export class HubClient {
     }
   }
 
+  /** What the hub says of a file in the headers of its first answer, before it leads elsewhere. */
+  async head(path: string, subject: Subject, options: RequestOptions = {}): Promise<Headers> {
+    const attempts = this.attempts(options);
+    const how = { method: 'HEAD', redirect: 'manual' } as const;
+    let place = path;
+    for (let steps = 0; ; steps++) {
+      const response = await this.open(
+        place,
+        subject,
+        attempts,
+        { 'Accept-Encoding': 'identity' },
+        options.signal,
+        how,
+      );
+      const location = response.headers.get('Location');
+      const told = response.headers.has('X-Linked-ETag') || location === null || !location.startsWith('/');
+      if (told || steps === MOST_REDIRECTS) return response.headers;
+      place = location;
+    }
+  }
+
   /**
    * Opens a response, however often it has to be asked for.
    * @returns one whose status says that it has the content (200 or 206), or 416
@@ -103,6 +124,7 @@ export class HubClient {
     attempts: Attempts,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal | undefined,
+    how: Pick<RequestInit, 'method' | 'redirect'> = {},
   ): Promise<Response> {
     for (;;) {
       const stopped = abortError(signal);
@@ -110,7 +132,7 @@ export class HubClient {
       const endpoint = this.endpoints[attempts.endpoint] ?? '';
       let response: Response;
       try {
-        response = await this.#request(endpoint + path, headers, signal);
+        response = await this.#request(endpoint + path, headers, signal, how);
       } catch (cause) {
         const ended = abortError(signal);
         if (ended) throw ended;
@@ -118,7 +140,8 @@ export class HubClient {
         continue;
       }
       const { status } = response;
-      if (status === 200 || status === 206 || status === 416) return response;
+      const led = how.redirect === 'manual' && status >= 300 && status < 400;
+      if (status === 200 || status === 206 || status === 416 || led) return response;
       const error = await refusal(response, endpoint, subject, this.#token !== undefined);
       if (passes(response, endpoint)) await attempts.failed(error, askedWaitMs(response.headers));
       else attempts.refused(error);
@@ -137,6 +160,7 @@ export class HubClient {
     url: string,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal | undefined,
+    how: Pick<RequestInit, 'method' | 'redirect'>,
   ): Promise<Response> {
     const own = new AbortController();
     const stop = () => own.abort(abortError(signal));
@@ -147,6 +171,7 @@ export class HubClient {
         headers: { ...headers, ...authorization },
         signal: own.signal,
         redirect: 'follow',
+        ...how,
         credentials: 'omit',
         referrerPolicy: 'no-referrer',
         // The storage is the cache; the browser's own would keep the weights a second time.
@@ -186,6 +211,7 @@ export class HubClient {
   }
 }
 
+const MOST_REDIRECTS = 5;
 const TRANSIENT = [408, 409, 421, 425, 429];
 
 /** Whether asking again may help. */

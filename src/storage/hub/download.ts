@@ -10,7 +10,7 @@ import { abortError } from '../storageHelpers.ts';
 import type { Attempts } from './attempts.ts';
 import type { HubClient, Subject } from './client.ts';
 import { unreachable } from './hubErrors.ts';
-import type { HubFile } from './listing.ts';
+import { filePath, type HubFile } from './listing.ts';
 
 /** What is told while files come. */
 export type TransferNote =
@@ -181,7 +181,7 @@ async function receive(
 ): Promise<string | undefined> {
   const { client, id, commit, file } = job;
   const { signal } = options;
-  const path = `/${id}/resolve/${commit}/${file.path.split('/').map(encodeURIComponent).join('/')}`;
+  const path = filePath(id, commit, file.path);
   const subject: Subject = { id, revision: commit, file: file.path };
   const start = writer.bytes;
   const headers: Record<string, string> = start > 0 ? { Range: `bytes=${start}-` } : {};

@@ -47,15 +47,20 @@ export const listingSchema = z.object({
   dtypes: z.array(z.string()).optional(),
 });
 
+/** The list of files says `sha256`, that of the tree `oid`. */
+const lfsSchema = z.object({
+  sha256: z.string().nullish(),
+  oid: z.string().nullish(),
+  size: count.nullish(),
+});
+type Lfs = z.infer<typeof lfsSchema> | null | undefined;
+
 /** Fields of the hub's answers; what is not named here is ignored. */
 const siblingSchema = z.object({
   rfilename: z.string(),
   size: count.nullish(),
   blobId: hex(40).nullish().catch(undefined),
-  lfs: z
-    .object({ sha256: hex(64), size: count.nullish() })
-    .nullish()
-    .catch(undefined),
+  lfs: lfsSchema.nullish(),
 });
 const infoSchema = z.object({
   sha: hex(40),
@@ -74,7 +79,7 @@ const treeSchema = z.array(
     path: z.string(),
     size: count.nullish(),
     oid: hex(40).nullish().catch(undefined),
-    lfs: z.object({ oid: z.string(), size: count.nullish() }).nullish().catch(undefined),
+    lfs: lfsSchema.nullish(),
   }),
 );
 const MOST_PAGES = 1000;
@@ -101,11 +106,10 @@ export async function fetchListing(
       `${client.endpoints[0]} answers with the commit ${sha} of ${id} where ${revision} was asked for; try again, or use another endpoint.`,
     );
   }
-  const own = (siblings ?? []).map(fromSibling);
-  const files =
-    own.length > 0 && own.every((file) => file !== undefined)
-      ? own
-      : await fetchTree(client, id, sha, options);
+  const known = (siblings ?? []).map(({ rfilename, size, blobId, lfs }) =>
+    describe(rfilename, size, blobId, lfs),
+  );
+  const files = await completeFiles(client, { id, commit: sha }, known, options);
   const card = typeof cardData?.license === 'string' ? cardData.license : undefined;
   const licence = card ?? tags?.find((tag) => tag.startsWith('license:'))?.slice('license:'.length);
   return {
@@ -118,22 +122,52 @@ export async function fetchListing(
   };
 }
 
-function fromSibling({ rfilename, size, blobId, lfs }: z.infer<typeof siblingSchema>): HubFile | undefined {
-  const bytes = lfs?.size ?? size;
-  if (bytes === null || bytes === undefined) return undefined;
-  // For large files the blob is a pointer to them, so its hash says nothing about the content.
-  if (lfs) return { path: rfilename, bytes, hash: { kind: 'sha256', hex: lfs.sha256 } };
-  return blobId ? { path: rfilename, bytes, hash: { kind: 'sha1', hex: blobId } } : undefined;
+/** A file as far as it is described. */
+interface Described {
+  readonly path: string;
+  readonly file: HubFile | undefined;
 }
 
-/** The same from the list of the repository's tree, page by page: mirrors may not know sizes and hashes otherwise. */
-async function fetchTree(
+function describe(path: string, size: unknown, blob: unknown, lfs: Lfs): Described {
+  // For large files the blob is a pointer to them, so its hash says nothing about the content.
+  const sha256 = (lfs?.sha256 ?? lfs?.oid)?.replace(/^sha256:/u, '');
+  const hash = lfs ? { kind: 'sha256', hex: sha256 } : { kind: 'sha1', hex: blob };
+  return { path, file: fileSchema.safeParse({ path, bytes: lfs?.size ?? size, hash }).data };
+}
+
+/** Mirrors may not tell sizes and hashes with the model: then the tree is asked, and then each file that matters. */
+async function completeFiles(
   client: HubClient,
-  id: string,
-  commit: string,
+  repository: { readonly id: string; readonly commit: string },
+  known: readonly Described[],
   options: RequestOptions,
 ): Promise<HubFile[]> {
+  const complete = (list: readonly Described[]) => list.length > 0 && list.every(({ file }) => file);
+  let list = known;
+  if (!complete(list)) {
+    try {
+      list = await fetchTree(client, repository, options);
+    } catch (error) {
+      if (!(error instanceof AlloyError && error.code === 'missing-file' && known.length > 0)) throw error;
+    }
+  }
   const files: HubFile[] = [];
+  for (const { path, file } of list) {
+    if (file) files.push(file);
+    else if (MATTERS.test(path)) files.push(await askFile(client, repository, path, options));
+  }
+  return files;
+}
+
+/** Files that a model is made of. */
+const MATTERS = /(?:\.(?:safetensors|gguf|json|jinja|model)|merges\.txt)$/iu;
+
+async function fetchTree(
+  client: HubClient,
+  { id, commit }: { readonly id: string; readonly commit: string },
+  options: RequestOptions,
+): Promise<Described[]> {
+  const list: Described[] = [];
   let path: string | undefined = `/api/models/${id}/tree/${commit}?recursive=true`;
   for (let pages = 0; path !== undefined && pages < MOST_PAGES; pages++) {
     const answer: { value: unknown; next: string | undefined } = await client.json(
@@ -144,26 +178,39 @@ async function fetchTree(
     const parsed = treeSchema.safeParse(answer.value);
     if (!parsed.success) throw strange(id, parsed.error);
     for (const { type, path: name, size, oid, lfs } of parsed.data) {
-      if (type !== 'file') continue;
-      const bytes = lfs?.size ?? size;
-      const sha256 = lfs?.oid.replace(/^sha256:/u, '');
-      const hash = sha256
-        ? ({ kind: 'sha256', hex: sha256 } as const)
-        : oid
-          ? ({ kind: 'sha1', hex: oid } as const)
-          : undefined;
-      const file = fileSchema.safeParse({ path: name, bytes, hash });
-      if (!file.success) {
-        throw new AlloyError(
-          'unsupported',
-          `The endpoint does not say which size and hash ${name} of ${id} has, so a download could not be checked; use another endpoint.`,
-        );
-      }
-      files.push(file.data);
+      if (type === 'file') list.push(describe(name, size, oid, lfs));
     }
     path = answer.next;
   }
-  return files;
+  return list;
+}
+
+/** Size and hash as the headers of a file tell them. Browsers hide those of an answer that leads to another host. */
+async function askFile(
+  client: HubClient,
+  { id, commit }: { readonly id: string; readonly commit: string },
+  path: string,
+  options: RequestOptions,
+): Promise<HubFile> {
+  const headers = await client.head(
+    filePath(id, commit, path),
+    { id, revision: commit, file: path },
+    options,
+  );
+  const tag = (headers.get('X-Linked-ETag') ?? headers.get('ETag') ?? '').replace(/^W\/|"/gu, '');
+  const size = headers.get('X-Linked-Size') ?? headers.get('Content-Length');
+  const hash = { kind: tag.length === 64 ? 'sha256' : 'sha1', hex: tag };
+  const file = fileSchema.safeParse({ path, bytes: size === null ? undefined : Number(size), hash }).data;
+  if (file) return file;
+  throw new AlloyError(
+    'unsupported',
+    `The endpoint does not say which size and hash ${path} of ${id} has, so a download could not be checked; use another endpoint.`,
+  );
+}
+
+/** Where a file lies below the endpoint. */
+export function filePath(id: string, commit: string, path: string): string {
+  return `/${id}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`;
 }
 
 function strange(id: string, error: z.ZodError): AlloyError {

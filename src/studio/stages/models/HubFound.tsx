@@ -96,7 +96,7 @@ export function HubFound({
           >
             {form.here
               ? 'It is here'
-              : held
+              : held && held.bytesHere > 0
                 ? `Go on, ${formatBytes(missing)} left`
                 : `Download ${formatBytes(form.bytes)}`}
           </Button>

@@ -73,9 +73,9 @@ export function HubPanel() {
             )}
           </div>
         ) : null}
-        {look.kind === 'found' ? <HubFound key={look.info.id} look={look} onClose={closeLook} /> : null}
         {download ? <DownloadProgress download={download} /> : null}
         {failed ? <DownloadFailure failed={failed} onToken={() => setSettings(true)} /> : null}
+        {look.kind === 'found' ? <HubFound key={look.info.id} look={look} onClose={closeLook} /> : null}
         {look.kind === 'idle' && !download && !failed ? (
           <p className={classes.hint}>
             Chat models in safetensors or GGUF, downloaded once and kept in this browser, up to what your
