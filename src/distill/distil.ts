@@ -2,9 +2,11 @@
 import type { Representation } from '../align/representation.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
 import type { Gpu } from '../gpu/gpu.ts';
+import type { Recomputation } from '../graph/recompute.ts';
 import { TrainableAdapters } from '../models/adapters.ts';
 import type { DecoderConfig } from '../models/config.ts';
 import type { DecoderWeights, MatrixName } from '../models/decoder.ts';
+import type { Optimizer } from '../models/parameters.ts';
 import { bucketLength } from '../models/scorer.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import { findNumberFault, type NumberFault } from './faultSearch.ts';
@@ -32,6 +34,8 @@ export interface DistilSettings {
   readonly lambda: number;
   readonly loss: TargetLoss;
   readonly seed: number;
+  readonly optimizer: Optimizer;
+  readonly recompute: Recomputation;
 }
 
 export interface Lesson {
@@ -77,27 +81,13 @@ export async function distil(
   );
   const steps = stepCount({ conversations: usable.length, batch: settings.batch }, settings);
   hooks.onBegin(hooks.resume?.step ?? 0, steps);
-  const adapters = new TrainableAdapters(gpu, config, base, settings);
   const packer = new LessonPacker(usable, settings);
-  const trainer = new Trainer(gpu, {
-    config,
-    weights: adapters.weights,
-    parameters: adapters.parameters,
-    batch: packer.microBatch,
-    lengths: packer.lengths,
-    ...(packer.width > 0 && {
-      teacher: {
-        mode: settings.loss === 'tail' ? ('tail' as const) : ('sparse' as const),
-        kept: packer.width,
-      },
-    }),
-    beta1: settings.beta1,
-    beta2: settings.beta2,
-    epsilon: ADAM_EPSILON,
-    weightDecay: settings.weightDecay,
-    clip: settings.clip,
+  const { adapters, trainer } = gpu.allOrNothing(() => {
+    const made = new TrainableAdapters(gpu, config, base, settings);
+    return { adapters: made, trainer: makeTrainer(gpu, config, made, packer, settings) };
   });
   try {
+    await gpu.settled();
     if (hooks.resume) adapters.parameters.restore(hooks.resume.parameters);
     else adapters.initialise(settings.seed);
     await trainSteps(adapters, trainer, packer, settings, steps, hooks);
@@ -106,6 +96,31 @@ export async function distil(
     trainer.dispose();
     adapters.dispose();
   }
+}
+
+function makeTrainer(
+  gpu: Gpu,
+  config: DecoderConfig,
+  { weights, parameters }: TrainableAdapters,
+  packer: LessonPacker,
+  settings: DistilSettings,
+): Trainer {
+  const { beta1, beta2, weightDecay, clip, recompute } = settings;
+  const mode = settings.loss === 'tail' ? 'tail' : 'sparse';
+  return new Trainer(gpu, {
+    config,
+    weights,
+    parameters,
+    batch: packer.microBatch,
+    lengths: packer.lengths,
+    ...(packer.width > 0 && { teacher: { mode, kept: packer.width } }),
+    beta1,
+    beta2,
+    epsilon: ADAM_EPSILON,
+    weightDecay,
+    clip,
+    recompute,
+  });
 }
 
 async function trainSteps(

@@ -109,7 +109,9 @@ export class PaperGpu implements Gpu {
   upload(): void {}
 
   async download(buffer: DeviceBuffer, offset = 0, bytes = buffer.bytes - offset): Promise<ArrayBuffer> {
-    this.destroyBuffer(this.createBuffer(Math.min(bytes, STAGING_BYTES), 'staging', 'staging'));
+    const staging = this.createBuffer(Math.min(bytes, STAGING_BYTES), 'staging', 'staging');
+    await Promise.resolve();
+    this.destroyBuffer(staging);
     return new ArrayBuffer(bytes);
   }
 

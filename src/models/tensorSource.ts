@@ -1,7 +1,7 @@
 import type { GgufModel } from '../formats/ggufModel.ts';
 import type { TensorFolder } from '../formats/shardedSafetensors.ts';
 import { packMatrix } from '../kernels/quantize.ts';
-import { type PackedMatrix, unpack } from '../kernels/weightFormat.ts';
+import { type PackedMatrix, unpack, type WeightFormat } from '../kernels/weightFormat.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { RowRange } from '../util/rowRange.ts';
 
@@ -77,15 +77,23 @@ export function toPrecision(matrix: PackedMatrix, precision: Precision): PackedM
   if (precision === 'file' || precision === matrix.format.kind) return matrix;
   const values = unpack(matrix);
   const { rows, cols } = matrix;
+  const format = formatFor(precision, matrix.format);
+  if (format.kind === 'f32') return { format, rows, cols, data: values };
+  return packMatrix(values, rows, cols, format);
+}
+
+/** The format in which a matrix of the file's format lies on the GPU. */
+export function formatFor(precision: Precision, inFile: WeightFormat): WeightFormat {
   switch (precision) {
+    case 'file':
+      return inFile;
     case 'f32':
-      return { format: { kind: 'f32' }, rows, cols, data: values };
     case 'f16':
-      return packMatrix(values, rows, cols, { kind: 'f16' });
+      return { kind: precision };
     case 'q8':
-      return packMatrix(values, rows, cols, { kind: 'affine', bits: 8, group: 32, scales: 'f16' });
+      return { kind: 'affine', bits: 8, group: 32, scales: 'f16' };
     case 'q4':
-      return packMatrix(values, rows, cols, { kind: 'affine', bits: 4, group: 32, scales: 'f16' });
+      return { kind: 'affine', bits: 4, group: 32, scales: 'f16' };
     default:
       throw new AlloyError('internal', `unknown precision ${precision satisfies never}`);
   }

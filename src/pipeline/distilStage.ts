@@ -5,7 +5,7 @@ import type { DecoderWeights } from '../models/decoder.ts';
 import { AlloyError } from '../util/errors.ts';
 import { packDelta, unpackDelta } from './deltaFile.ts';
 import type { OpenModel } from './openModel.ts';
-import type { Recipe } from './recipe.ts';
+import { optimizerOf, type Recipe, recomputation } from './recipe.ts';
 import { beginWork, type RunContext, StageProgress } from './runContext.ts';
 
 const VERSION = 1;
@@ -30,8 +30,9 @@ export async function distilTarget(
   lessons: readonly Lesson[],
   teacher: string | undefined,
 ): Promise<{ delta: readonly LoraMatrix[]; key: string }> {
-  const { checkpointEvery, maxTokens, ...train } = recipe.train;
-  const settings: DistilSettings = {
+  const { checkpointEvery, maxTokens, recompute, optimizer: _, ...train } = recipe.train;
+  const optimizer = optimizerOf(recipe);
+  const settings = {
     ...train,
     lambda: teacher === undefined ? 1 : recipe.fuse.lambda,
     loss: recipe.fuse.loss,
@@ -41,7 +42,12 @@ export async function distilTarget(
     pivot: pivot.identity,
     data,
     maxTokens,
-    settings: { ...settings, loss: teacher && settings.loss },
+    // Recomputation changes no number, and what was trained before there was a choice of optimizers is still good.
+    settings: {
+      ...settings,
+      loss: teacher && settings.loss,
+      ...(optimizer !== 'adamw' && { optimizer }),
+    },
     teacher: teacher && {
       source: teacher,
       represent: recipe.represent,
@@ -57,7 +63,8 @@ export async function distilTarget(
   beginWork(context);
   const resume = await context.store.readAs('checkpoint', key, (bytes) => readCheckpoint(bytes, key));
   let progress: StageProgress | undefined;
-  const delta = await distil(context.gpu, pivot.config, weights, lessons, settings, {
+  const chosen: DistilSettings = { ...settings, optimizer, recompute: recomputation(recompute) };
+  const delta = await distil(context.gpu, pivot.config, weights, lessons, chosen, {
     resume,
     checkpointEvery,
     saveCheckpoint: (checkpoint) => context.store.write('checkpoint', key, writeCheckpoint(checkpoint)),

@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import type { Recomputation } from '../graph/recompute.ts';
+import type { Optimizer } from '../models/parameters.ts';
+import { parseBytes } from '../util/bytes.ts';
 import { AlloyError } from '../util/errors.ts';
 import { fieldProblems } from '../util/schemaIssue.ts';
 
@@ -30,6 +33,30 @@ const trainSchema = z.strictObject({
   /** Tokens; longer conversations are cut on the right. */
   maxTokens: z.int().min(8).default(512),
   checkpointEvery: z.int().min(1).default(25),
+  /**
+   * What the backward pass works out again instead of keeping it: nothing, norms and activations (`light`), or whole layers
+   * (`on`). The numbers are the same. `auto` takes the first that fits into `memory.limit`.
+   */
+  recompute: z.enum(['auto', 'off', 'light', 'on']).default('auto'),
+  /** `adamw8bit` keeps the moments in 8 bits; `auto` does so if `memory.limit` asks for it. */
+  optimizer: z.enum(['adamw', 'adamw8bit', 'auto']).default('adamw'),
+});
+
+const memorySchema = z.strictObject({
+  /** What a run may take on the GPU, e.g. `1.5GB`; without one, as much as there is. */
+  limit: z
+    .union([z.number().positive(), z.string()])
+    .transform((value, context) => {
+      try {
+        return typeof value === 'number' ? value : parseBytes(value, 'memory.limit');
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: error instanceof Error ? error.message : '' });
+        return z.NEVER;
+      }
+    })
+    .optional(),
+  /** Whether a run that would take more may be made smaller by itself; else it ends before it begins. */
+  shrink: z.boolean().default(false),
 });
 
 const dataSchema = z.strictObject({
@@ -52,6 +79,9 @@ export const recipeSchema = z.strictObject({
   pivot: modelReference,
   sources: z.array(modelReference).min(1),
   data: dataSchema,
+  /** How the models' weights lie on the GPU: as their files have them, or converted while they are loaded. */
+  precision: z.enum(['file', 'f32', 'f16', 'q8', 'q4']).default('file'),
+  memory: memorySchema.prefault({}),
   represent: z.strictObject({ topK: z.int().min(1).max(64).default(10) }).prefault({}),
   align: z
     .strictObject({
@@ -90,6 +120,17 @@ export const recipeSchema = z.strictObject({
 
 /** A whole fusion as one document (see `recipes/sample.yaml`). Defaults are filled in. */
 export type Recipe = z.infer<typeof recipeSchema>;
+
+/** What `train.recompute` means to the trainer; `auto` before anybody has chosen is `off`. */
+export function recomputation(choice: Recipe['train']['recompute']): Recomputation {
+  if (choice === 'on') return 'full';
+  return choice === 'light' ? 'light' : 'off';
+}
+
+/** What `train.optimizer` means; `auto` before anybody has chosen is `adamw`. */
+export function optimizerOf({ train }: Pick<Recipe, 'train'>): Optimizer {
+  return train.optimizer === 'adamw8bit' ? 'adamw8bit' : 'adamw';
+}
 
 /**
  * Checks a parsed document and fills in defaults.

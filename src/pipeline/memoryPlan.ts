@@ -1,0 +1,317 @@
+/**
+ * What a fusion will take on the GPU, known before anything is loaded: the constructors that a run uses are run on a device
+ * on paper, phase by phase as `runFusion` goes through them, so there is no second account that could differ.
+ */
+
+import { Trainer } from '../distill/trainer.ts';
+import type { LoraMatrix } from '../formats/peft.ts';
+import { type Gpu, type GpuInfo, type GpuLimits, STAGING_BYTES } from '../gpu/gpu.ts';
+import { MEMORY_KINDS, type MemoryParts } from '../gpu/memoryLedger.ts';
+import { PaperGpu } from '../gpu/paperGpu.ts';
+import type { WeightFormat } from '../kernels/weightFormat.ts';
+import { LiveMerge } from '../merge/liveMerge.ts';
+import { adaptedMatrices, TrainableAdapters } from '../models/adapters.ts';
+import type { DecoderConfig } from '../models/config.ts';
+import type { DecoderWeights } from '../models/decoder.ts';
+import { Generator } from '../models/generator.ts';
+import type { Parameters } from '../models/parameters.ts';
+import { bucketLength, Scorer } from '../models/scorer.ts';
+import { matrixShape, placeDecoder } from '../models/weights.ts';
+import { AlloyError } from '../util/errors.ts';
+import { recipeMethod } from './mergeFile.ts';
+import { optimizerOf, type Recipe, recomputation } from './recipe.ts';
+
+/** A model as a plan needs it. */
+export interface PlannedModel {
+  readonly name: string;
+  readonly config: DecoderConfig;
+  /** How a matrix will lie on the device, by its name. */
+  format(tensor: string): WeightFormat;
+  /** Another runtime runs it: what it takes is not known. */
+  readonly frozen?: boolean;
+}
+
+/** The most that one phase of a run takes, and what for. */
+export interface PhaseMemory {
+  readonly phase: string;
+  readonly bytes: number;
+  readonly parts: MemoryParts;
+}
+
+export interface MemoryPlan {
+  readonly phases: readonly PhaseMemory[];
+  /** The phase that takes most. */
+  readonly peak: PhaseMemory;
+  /** Why it cannot run on this adapter however much memory there is; undefined where it can. */
+  readonly problem: string | undefined;
+}
+
+/** The adapter that a plan is for. */
+export interface PlannedAdapter {
+  readonly info?: Pick<GpuInfo, 'software'>;
+  readonly limits?: Partial<Pick<GpuLimits, 'bufferBytes' | 'bindingBytes'>>;
+}
+
+export interface FusionOnPaper {
+  readonly pivot: PlannedModel;
+  readonly sources: readonly PlannedModel[];
+  /** Tokens of the conversations, as far as they are known; else all are taken to be as long as they may be. */
+  readonly lengths?: readonly number[] | undefined;
+}
+
+/** Plans a whole run of a recipe. */
+export function planFusion(
+  recipe: Recipe,
+  models: FusionOnPaper,
+  adapter: PlannedAdapter = {},
+): Promise<MemoryPlan> {
+  return onPaper(adapter, async (gpu, phases) => {
+    const { pivot, sources } = models;
+    const lengths = plannedLengths(models.lengths, recipe.train.maxTokens);
+    const own = placed(gpu, pivot);
+    await phases.of(`read ${pivot.name}`, () => readRows(gpu, pivot, own.weights, lengths, recipe));
+    await phases.of(`evaluate ${pivot.name}`, () => evaluate(gpu, pivot, own.weights, lengths, recipe));
+    for (const source of sources) {
+      if (source.frozen) continue;
+      const loaded = placed(gpu, source);
+      await phases.of(`read ${source.name}`, () => readRows(gpu, source, loaded.weights, lengths, recipe));
+      await phases.of(`evaluate ${source.name}`, () =>
+        evaluate(gpu, source, loaded.weights, lengths, recipe),
+      );
+      loaded.dispose();
+    }
+    const kept = recipe.represent.topK;
+    await phases.of('train', () => train(gpu, pivot.config, own.weights, lengths, recipe, kept));
+    await phases.of('merge', () =>
+      mergeAndEvaluate(gpu, pivot, own.weights, lengths, sources.length, recipe),
+    );
+  });
+}
+
+/** Plans a model that answers with a cache of `capacity` positions, scores texts of some lengths, or both. */
+export function planModel(
+  model: PlannedModel,
+  use: {
+    readonly capacity?: number;
+    readonly score?: { readonly lengths: readonly number[]; readonly topK: number };
+  },
+  adapter: PlannedAdapter = {},
+): Promise<MemoryPlan> {
+  return onPaper(adapter, async (gpu, phases) => {
+    const { weights } = placed(gpu, model);
+    const { capacity, score } = use;
+    await phases.of('run', async () => {
+      if (capacity !== undefined) new Generator(gpu, model.config, weights, { capacity });
+      if (score) await scoreAll(new Scorer(gpu, model.config, weights, { topK: score.topK }), score.lengths);
+    });
+  });
+}
+
+/** What training takes beside what `recipe.train` says of it. */
+export interface TrainingOnPaper {
+  readonly lengths: readonly number[];
+  /** Entries of a teacher's row. */
+  readonly kept: number;
+}
+
+/** Plans training alone, with adapters or of all weights. */
+export function planTraining(
+  model: PlannedModel,
+  recipe: Pick<Recipe, 'train' | 'fuse'>,
+  { lengths, kept }: TrainingOnPaper,
+  options: { readonly full?: boolean } = {},
+  adapter: PlannedAdapter = {},
+): Promise<MemoryPlan> {
+  return onPaper(adapter, async (gpu, phases) => {
+    const { weights, parameters } = placeDecoder(gpu, model.config, (name) => model.format(name), {
+      trainable: options.full ?? false,
+      optimizer: optimizerOf(recipe),
+    });
+    await phases.of('train', async () => {
+      if (!parameters) return train(gpu, model.config, weights, lengths, recipe, kept);
+      trainerOf(gpu, model.config, { weights, parameters }, recipe, lengths, kept);
+      takeCheckpoint(gpu, parameters);
+    });
+  });
+}
+
+/** Gathers the most that each phase takes. */
+class Phases {
+  readonly found: PhaseMemory[] = [];
+  readonly #gpu: PaperGpu;
+
+  constructor(gpu: PaperGpu) {
+    this.#gpu = gpu;
+  }
+
+  async of(phase: string, work: () => Promise<void>): Promise<void> {
+    const { memory } = this.#gpu;
+    memory.restartPeak();
+    try {
+      await work();
+    } finally {
+      this.found.push({ phase, bytes: memory.peakBytes, parts: memory.peakParts });
+    }
+  }
+}
+
+const NOTHING: PhaseMemory = {
+  phase: '',
+  bytes: 0,
+  parts: Object.fromEntries(MEMORY_KINDS.map((kind) => [kind, 0])) as Record<keyof MemoryParts, number>,
+};
+
+async function onPaper(
+  { info, limits }: PlannedAdapter,
+  work: (gpu: PaperGpu, phases: Phases) => Promise<void>,
+): Promise<MemoryPlan> {
+  const gpu = new PaperGpu({ info, limits });
+  const phases = new Phases(gpu);
+  let problem: string | undefined;
+  try {
+    await work(gpu, phases);
+  } catch (error) {
+    if (!(error instanceof AlloyError && error.code === 'out-of-memory')) throw error;
+    problem = error.message;
+  }
+  const peak = phases.found.reduce((most, one) => (one.bytes > most.bytes ? one : most), NOTHING);
+  return { phases: phases.found, peak, problem };
+}
+
+function placed(gpu: Gpu, model: PlannedModel) {
+  return placeDecoder(gpu, model.config, (name) => model.format(name));
+}
+
+function plannedLengths(told: readonly number[] | undefined, maxTokens: number): number[] {
+  const cut = (told ?? [maxTokens]).map((length) => Math.min(length, maxTokens));
+  return [...new Set(cut.map(bucketLength))].sort((a, b) => b - a);
+}
+
+async function scoreAll(scorer: Scorer, lengths: readonly number[]): Promise<void> {
+  for (const length of lengths) {
+    const one = new Uint32Array(length);
+    await scorer.score(Array.from({ length: scorer.batchFor(length) }, () => one));
+  }
+}
+
+async function readRows(
+  gpu: Gpu,
+  { config }: PlannedModel,
+  weights: DecoderWeights,
+  lengths: readonly number[],
+  { represent }: Recipe,
+): Promise<void> {
+  const marks = new Uint32Array(Math.ceil(config.vocabSize / 32));
+  const scorer = new Scorer(gpu, config, weights, { topK: represent.topK, marks });
+  await scoreAll(scorer, lengths);
+  scorer.dispose();
+}
+
+async function evaluate(
+  gpu: Gpu,
+  { config }: PlannedModel,
+  weights: DecoderWeights,
+  lengths: readonly number[],
+  { evaluate: { accuracy, maxNewTokens }, train: { maxTokens } }: Recipe,
+): Promise<void> {
+  const scorer = new Scorer(gpu, config, weights, { topK: 1 });
+  const capacity = maxTokens + maxNewTokens;
+  const generator = accuracy ? new Generator(gpu, config, weights, { capacity }) : undefined;
+  await scoreAll(scorer, lengths);
+  generator?.dispose();
+  scorer.dispose();
+}
+
+async function train(
+  gpu: Gpu,
+  config: DecoderConfig,
+  weights: DecoderWeights,
+  lengths: readonly number[],
+  recipe: Pick<Recipe, 'train' | 'fuse'>,
+  kept: number,
+): Promise<void> {
+  const { rank, alpha, matrices } = recipe.train;
+  const optimizer = optimizerOf(recipe);
+  const adapters = new TrainableAdapters(gpu, config, weights, { rank, alpha, matrices, optimizer });
+  const trainer = trainerOf(gpu, config, adapters, recipe, lengths, kept);
+  takeCheckpoint(gpu, adapters.parameters);
+  trainer.dispose();
+  adapters.dispose();
+}
+
+function trainerOf(
+  gpu: Gpu,
+  config: DecoderConfig,
+  trained: Pick<TrainableAdapters, 'weights' | 'parameters'>,
+  { train: settings, fuse }: Pick<Recipe, 'train' | 'fuse'>,
+  lengths: readonly number[],
+  kept: number,
+): Trainer {
+  const { batch, microBatch = batch, beta1, beta2, weightDecay, clip, recompute } = settings;
+  const mode = fuse.loss === 'tail' ? 'tail' : 'sparse';
+  return new Trainer(gpu, {
+    config,
+    weights: trained.weights,
+    parameters: trained.parameters,
+    batch: Math.min(microBatch, batch),
+    lengths,
+    ...(kept > 0 && { teacher: { mode, kept } }),
+    beta1,
+    beta2,
+    epsilon: 1e-8,
+    weightDecay,
+    clip,
+    recompute: recomputation(recompute),
+  });
+}
+
+/** A checkpoint is read back in pieces. */
+function takeCheckpoint(gpu: Gpu, parameters: Parameters): void {
+  const largest = Math.max(0, ...parameters.arenas.map(({ w }) => w.bytes));
+  gpu.destroyBuffer(gpu.createBuffer(Math.min(largest, STAGING_BYTES), 'staging', 'staging'));
+}
+
+async function mergeAndEvaluate(
+  gpu: Gpu,
+  pivot: PlannedModel,
+  weights: DecoderWeights,
+  lengths: readonly number[],
+  sources: number,
+  recipe: Recipe,
+): Promise<void> {
+  const { config } = pivot;
+  const delta = emptyDelta(config, recipe);
+  const create = (count: number) =>
+    LiveMerge.create(
+      gpu,
+      config,
+      weights,
+      Array.from({ length: count }, () => delta),
+      { kind: 'linear' },
+    );
+  const merge = await create(sources);
+  await merge.setMethod(recipeMethod(recipe));
+  const alone = await create(1);
+  await evaluate(gpu, pivot, alone.model, lengths, recipe);
+  alone.dispose();
+  await evaluate(gpu, pivot, merge.model, lengths, recipe);
+  merge.dispose();
+}
+
+/** A delta of the right shapes; on paper nobody looks at its numbers. */
+function emptyDelta(config: DecoderConfig, { train: { rank, alpha, matrices } }: Recipe): LoraMatrix[] {
+  const shapes = adaptedMatrices(config, matrices).map(({ matrix, path }) => ({
+    path,
+    shape: matrixShape(config, matrix),
+  }));
+  const zeros = new Float32Array(rank * Math.max(0, ...shapes.flatMap(({ shape }) => shape)));
+  return shapes.map(({ path, shape: [outFeatures, inFeatures] }) => ({
+    module: path,
+    rank,
+    scale: alpha / rank,
+    inFeatures,
+    outFeatures,
+    a: zeros.subarray(0, rank * inFeatures),
+    b: zeros.subarray(0, rank * outFeatures),
+  }));
+}
