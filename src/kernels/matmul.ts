@@ -63,24 +63,27 @@ export interface MatmulTNShape extends MatmulShape {
   readonly x?: Columns | undefined;
 }
 
+export interface NTBuffers<B> {
+  readonly x: B;
+  readonly weight: MatrixOperand<B>;
+  readonly y: B;
+  readonly bias?: B | undefined;
+  readonly residual?: B | undefined;
+  readonly columnScale?: B | undefined;
+}
+
+/** A product that tells what it was made of, so that neighbours can be brought together (`rowProducts.ts`). */
+export interface NTDispatch<B> extends Dispatch<B> {
+  readonly product: { readonly buffers: NTBuffers<B>; readonly shape: MatmulNTShape };
+}
+
 /**
  * Forward: Y[m, n] (+)= alpha * columnScale[n] * sum_k X[m, k] W[n, k] + bias[n] + residual[m, n].
  * `bias` is f32 [N], `residual` f32 [M, N] (or columns of wider rows) and must not be `y`: use `accumulate`.
  */
-export function matmulNT<B>(
-  buffers: {
-    readonly x: B;
-    readonly weight: MatrixOperand<B>;
-    readonly y: B;
-    readonly bias?: B | undefined;
-    readonly residual?: B | undefined;
-    readonly columnScale?: B | undefined;
-  },
-  shape: MatmulNTShape,
-  tuning: Tuning,
-): Dispatch<B> {
+export function matmulNT<B>(buffers: NTBuffers<B>, shape: MatmulNTShape, tuning: Tuning): NTDispatch<B> {
   const { m, n, k } = shape;
-  return contract<B>(
+  const one = contract<B>(
     {
       product: 'nt',
       extent: { i: m, j: n, r: k },
@@ -97,6 +100,7 @@ export function matmulNT<B>(
     shape,
     tuning,
   );
+  return { ...one, product: { buffers, shape } };
 }
 
 /** Gradient of the input: dX[m, k] (+)= alpha * sum_n columnScale[n] dY[m, n] W[n, k]. */
@@ -152,7 +156,7 @@ export function matmulTN<B>(
 }
 
 /** An operand before the strategy has chosen how many values it reads at a time. */
-interface Source<B> {
+export interface Source<B> {
   readonly side: 'left' | 'right';
   readonly contiguous: Axis;
   readonly format: WeightFormat;
@@ -175,7 +179,7 @@ interface Job<B> {
   readonly residual?: { readonly buffer: B; readonly columns: Columns } | undefined;
 }
 
-function activations<B>(
+export function activations<B>(
   side: 'left' | 'right',
   contiguous: Axis,
   data: B,
@@ -185,7 +189,11 @@ function activations<B>(
   return { side, contiguous, format: { kind: 'f32' }, cols, columns, data };
 }
 
-function weights<B>(contiguous: Axis, { format, data, scales }: MatrixOperand<B>, cols: number): Source<B> {
+export function weights<B>(
+  contiguous: Axis,
+  { format, data, scales }: MatrixOperand<B>,
+  cols: number,
+): Source<B> {
   if ((format.kind === 'affine') !== (scales !== undefined)) {
     throw new AlloyError('internal', 'a weight matrix has scales if and only if its format is affine');
   }
@@ -278,7 +286,7 @@ function chunksOf<B>({ kind }: Strategy, { left, right }: Job<B>): { left: Chunk
 }
 
 /** `step` is how far the kernel goes along the reduction at a time: a row must not end within it to go unguarded. */
-function operand<B>(
+export function operand<B>(
   { side, format, contiguous, cols, columns }: Source<B>,
   chunk: Chunk,
   step: number,

@@ -18,6 +18,7 @@
  * free index both return anything, since those outputs are not stored.
  */
 import { type BufferSpec, read } from '../gpu/kernel.ts';
+import { AlloyError } from '../util/errors.ts';
 import { elementBits, formatName, type WeightFormat } from './weightFormat.ts';
 
 export type Product = 'nt' | 'nn' | 'tn';
@@ -65,6 +66,30 @@ fn ${side}_row(row: u32) -> vec2<u32> {
 fn ${side}_at(start: vec2<u32>, col: u32) -> array<vec4<f32>, ${chunk / 4}> {
   ${lines.join('\n  ')}
   return array<vec4<f32>, ${chunk / 4}>(${scaled.join(', ')});
+}`;
+}
+
+/**
+ * For affine operands whose chunk lies within one group, `<side>_codes_at(start, col)`, the codes as numbers, and
+ * `<side>_pair_at(start, col)`, the (scale, minimum) of the chunk: a dot product with x is
+ * scale * dot(codes, x) + minimum * sum(x), two operations a weight less.
+ */
+export function codesCode({ side, chunk, format }: Operand): string {
+  if (format.kind !== 'affine') throw new AlloyError('internal', 'only affine weights have codes');
+  const { bits, group, scales } = format;
+  const wordCount = (chunk * bits) / 32;
+  const pair = `${side}_pairs[start.y + col / ${group}u]`;
+  const codes = range(chunk / 4).map((q) => {
+    const word = wordCount === 1 ? 'words' : `words.${'xyzw'[Math.floor((q * bits) / 8)]}`;
+    return `${side}_codes(${word}, ${16 * (q % (8 / bits))}u)`;
+  });
+  return `
+fn ${side}_pair_at(start: vec2<u32>, col: u32) -> vec2<f32> {
+  return ${scales === 'f16' ? `unpack2x16float(${pair})` : pair};
+}
+fn ${side}_codes_at(start: vec2<u32>, col: u32) -> array<vec4<f32>, ${chunk / 4}> {
+  let words = ${side}[start.x + col / ${chunk}u];
+  return array<vec4<f32>, ${chunk / 4}>(${codes.join(', ')});
 }`;
 }
 
