@@ -68,7 +68,9 @@ test('a model comes through a cut and a pause, and works without the hub after a
   let served = 0;
   hub.fault = ({ host }) => {
     if (host !== 'cdn') return undefined;
-    return served++ === 0 ? { kind: 'cut', after: 300_001 } : { kind: 'slow', bytes: 60_000, ms: 40 };
+    return served++ === 0
+      ? { kind: 'cut', after: 300_001, ms: 500 }
+      : { kind: 'slow', bytes: 60_000, ms: 40 };
   };
   await page.getByRole('button', { name: /^Download/u }).click();
   const bar = page.getByRole('progressbar', { name: /^Download of/u });
@@ -150,4 +152,51 @@ test('a wrong content never becomes a model; the next try does', async ({ page, 
   hub.fault = () => undefined;
   await alert.getByRole('button', { name: 'Try again' }).click();
   await expect(card(page)).toBeVisible();
+});
+
+test('a full storage names the models that could go, and goes on after one went', async ({
+  page,
+  hub,
+  baseURL,
+}, info) => {
+  const attic = readFileSync(new URL('../public/models/attic/model.gguf', import.meta.url));
+  hub.commit('attic/Attic', { 'Attic-Q8_0.gguf': attic });
+  await openHub(page, hub);
+  await lookUp(page, 'meadow/Meadow');
+  await page.getByRole('button', { name: /^Download/u }).click();
+  await expect(card(page)).toBeVisible();
+
+  await lookUp(page, 'attic/Attic');
+  const start = page.getByRole('button', { name: /^Download/u });
+  await expect(start).toBeEnabled();
+  const devtools = await page.context().newCDPSession(page);
+  const origin = new URL(baseURL ?? '').origin;
+  await devtools.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: CONTENT.length + 500_000 });
+  await start.click();
+  const alert = page.getByRole('alert').filter({ hasText: 'does not fit into the space' });
+  await expect(alert).toContainText('meadow/Meadow · Q8_0');
+  await page.screenshot({ path: artifact(info, 'hub-full') });
+  expect((await new AxeBuilder({ page }).analyze()).violations).toStrictEqual([]);
+  await expect(card(page)).toBeVisible();
+  await devtools.send('Storage.overrideQuotaForOrigin', {
+    origin,
+    quotaSize: attic.length + 1_500_000 + 4_194_304,
+  });
+  await alert.getByRole('button', { name: /^Delete meadow/u }).click();
+  await expect(card(page)).toHaveCount(0);
+  await alert.getByRole('button', { name: 'Go on' }).click();
+  await expect(page.getByRole('article', { name: 'Attic-Q8_0' })).toBeVisible();
+});
+
+test('two tabs that want the same model share one download', async ({ page, hub }) => {
+  hub.fault = ({ host }) => (host === 'cdn' ? { kind: 'slow', bytes: 100_000, ms: 120 } : undefined);
+  const other = await page.context().newPage();
+  for (const tab of [page, other]) {
+    await openHub(tab, hub);
+    await lookUp(tab, 'meadow/Meadow');
+  }
+  for (const tab of [page, other]) await tab.getByRole('button', { name: /^Download/u }).click();
+  await expect(other.getByText('Another tab is getting this model')).toBeVisible();
+  for (const tab of [page, other]) await expect(card(tab)).toBeVisible();
+  expect(hub.requests.filter(({ host }) => host === 'cdn')).toHaveLength(1);
 });

@@ -20,8 +20,8 @@ export interface SeenRequest {
 /** What happens instead of the right answer. */
 export type Fault =
   | { readonly kind: 'status'; readonly status: number; readonly headers?: Readonly<Record<string, string>> }
-  /** The connection ends after so many bytes of the body. */
-  | { readonly kind: 'cut'; readonly after: number }
+  /** The connection ends after so many bytes of the body, and a while for them to arrive. */
+  | { readonly kind: 'cut'; readonly after: number; readonly ms?: number }
   /** Another content is sent, with headers that fit it. */
   | { readonly kind: 'content'; readonly content: Uint8Array }
   /** Ranges are ignored. */
@@ -307,8 +307,11 @@ function sendBody(
     ...(range && { 'Content-Range': `bytes ${start}-${end - 1}/${content.length}` }),
   });
   const body = content.subarray(start, end);
-  if (fault?.kind === 'cut') response.write(body.subarray(0, fault.after), () => response.destroy());
-  else if (fault?.kind === 'stall') response.write(body.subarray(0, fault.after));
+  if (fault?.kind === 'cut') {
+    const { ms } = fault;
+    const end = () => void response.destroy();
+    response.write(body.subarray(0, fault.after), () => (ms ? void setTimeout(end, ms) : end()));
+  } else if (fault?.kind === 'stall') response.write(body.subarray(0, fault.after));
   else if (fault?.kind === 'slow') drip(response, body, fault);
   else response.end(body);
 }

@@ -156,8 +156,9 @@ class OpfsWriter implements StorageWriter {
     const { access } = this.#open();
     try {
       const written = access.write(bytes, { at: this.bytes });
-      this.bytes += written;
-      if (written < bytes.length) throw new DOMException('short write', 'QuotaExceededError');
+      // Without space Chromium writes less, throws, or gives a number that is none of bytes.
+      if (written > 0 && written <= bytes.length) this.bytes += written;
+      if (written !== bytes.length) throw new DOMException('short write', 'QuotaExceededError');
     } catch (error) {
       throw asStorageError(error, this.#path);
     }

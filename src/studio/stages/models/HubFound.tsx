@@ -20,7 +20,9 @@ export function HubFound({
   const busy = useHub((state) => state.download !== undefined);
   const box = useRef<HTMLElement>(null);
   // It may come up below the window's edge.
-  useEffect(() => box.current?.scrollIntoView?.({ block: 'nearest' }), []);
+  useEffect(() => {
+    box.current?.scrollIntoView?.({ block: 'nearest' });
+  }, []);
   const missing = form ? form.bytes - (held?.bytesHere ?? 0) : 0;
   const tight = freeBytes !== null && missing > freeBytes;
   return (
