@@ -1,5 +1,5 @@
 import { floatToHalf, halfToFloat } from '../util/halfFloat.ts';
-import { newBlock, quantizedType } from './ggufDequantize.ts';
+import { isPlainType, newBlock, quantizedType } from './ggufDequantize.ts';
 import type { GgufTypeName } from './ggufTypes.ts';
 
 /**
@@ -21,6 +21,16 @@ export interface PackedMatrix {
 }
 
 const smallestNormalHalf = 2 ** -14;
+
+/** Types whose blocks have scales and minima that are half floats themselves; those of all others are products. */
+const halfScales = new Set<GgufTypeName>(['Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0']);
+
+/** The format that `repack` gives, unless halves overflow; null for types of plain numbers. */
+export function packedFormat(name: GgufTypeName): PackedMatrix['format'] | null {
+  if (isPlainType(name)) return null;
+  const { group, bits } = quantizedType(name, name).decoder;
+  return { kind: 'affine', bits, group, scales: halfScales.has(name) ? 'f16' : 'f32' };
+}
 
 /** The half with exactly this value, or −1. Subnormal ones count as none: a GPU may read them as 0. */
 function exactHalf(value: number): number {

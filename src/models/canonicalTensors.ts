@@ -1,5 +1,5 @@
 import { packMatrix } from '../kernels/quantize.ts';
-import { type PackedMatrix, unpack } from '../kernels/weightFormat.ts';
+import { type PackedMatrix, unpack, type WeightFormat } from '../kernels/weightFormat.ts';
 import type { DecoderConfig } from './config.ts';
 import { familyOf } from './families/families.ts';
 import type { TensorSource } from './tensorSource.ts';
@@ -41,12 +41,13 @@ function mapped(
   inFile: (name: string) => string,
   outside: (name: string) => string,
 ): TensorSource {
-  const { names, dtype } = source;
+  const { names, dtype, format } = source;
   return {
     ...source,
     shape: (name) => source.shape(inFile(name)),
     ...(names && { names: () => [...names()].map(outside) }),
     ...(dtype && { dtype: (name: string) => dtype(inFile(name)) }),
+    ...(format && { format: (name: string) => format(inFile(name)) }),
     matrix: (name, rows) => source.matrix(inFile(name), rows),
     vector: (name) => source.vector(inFile(name)),
   };
@@ -64,10 +65,17 @@ function turned(config: DecoderConfig, source: TensorSource): TensorSource {
   return {
     ...source,
     turned: true,
+    ...(source.format && { format: (name: string) => turnedFormat(source, name, isTurned(name)) }),
     shape: (name) => (isTurned(name) ? source.shape(name)?.toReversed() : source.shape(name)),
     matrix: async (name, rows) =>
       isTurned(name) ? transposedMatrix(await source.matrix(name)) : source.matrix(name, rows),
   };
+}
+
+function turnedFormat({ format, shape }: TensorSource, name: string, isTurned: boolean): WeightFormat {
+  const inFile = format?.(name) ?? { kind: 'f32' };
+  if (!isTurned) return inFile;
+  return { kind: inFile.kind === 'f16' && (shape(name)?.[0] ?? 1) % 2 === 0 ? 'f16' : 'f32' };
 }
 
 /** Exact: halves stay halves where a row of them fills whole words, all else becomes f32. */

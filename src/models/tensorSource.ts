@@ -1,4 +1,5 @@
 import type { GgufModel } from '../formats/ggufModel.ts';
+import { packedFormat } from '../formats/repack.ts';
 import type { TensorFolder } from '../formats/shardedSafetensors.ts';
 import { packMatrix } from '../kernels/quantize.ts';
 import { type PackedMatrix, unpack, type WeightFormat } from '../kernels/weightFormat.ts';
@@ -20,6 +21,8 @@ export interface TensorSource {
   readonly turned?: boolean;
   /** The element type as the file writes it, where it is not always one of weights. */
   readonly dtype?: (name: string) => string | undefined;
+  /** The format in which `matrix` will give a matrix, where the file tells it before the matrix is read. */
+  readonly format?: (name: string) => WeightFormat;
   /**
    * A matrix in the file's own precision; BF16 becomes f32, exactly.
    * @param rows only these are asked for; a source that cannot read a part gives all
@@ -36,6 +39,10 @@ export function folderTensors(folder: TensorFolder): TensorSource {
     names: () => folder.tensors.keys(),
     dtype: (name) => folder.tensors.get(name)?.dtype,
     vector: (name) => folder.readFloat32(name),
+    format(name) {
+      const { dtype, shape = [] } = folder.tensors.get(name) ?? {};
+      return { kind: dtype === 'F16' && (shape[1] ?? 1) % 2 === 0 ? 'f16' : 'f32' };
+    },
     async matrix(name, range) {
       const { dtype, shape = [] } = folder.tensors.get(name) ?? {};
       const [all = 1, cols = 1] = shape;
@@ -62,6 +69,7 @@ export function ggufTensors(model: GgufModel): TensorSource {
     shape: (name) => model.tensors.get(name)?.tensor.shape,
     names: () => model.tensors.keys(),
     vector: (name) => model.readFloat32(name),
+    format: (name) => packedFormat(model.entry(name).tensor.type.name) ?? { kind: 'f32' },
     async matrix(name, range) {
       const packed = await model.readPacked(name, range);
       if (packed) return packed;
