@@ -50,14 +50,12 @@ function Removable({ reference, needed }: { readonly reference: string; readonly
   const others = models
     .filter((model) => model.reference !== reference)
     .toSorted((a, b) => a.usedAt - b.usedAt);
-  const enough = freeBytes !== null && needed <= freeBytes;
+  // Browsers that hide how much there really is say that there is enough.
+  const tight = freeBytes !== null && needed > freeBytes;
   return (
     <div className={classes.removable}>
       <p className={`${classes.facts} num`}>
-        {formatBytes(needed)} are still needed
-        {freeBytes === null
-          ? '.'
-          : `, ${formatBytes(freeBytes)} are free${enough ? ': enough to go on.' : '.'}`}
+        {formatBytes(needed)} are still needed{tight ? `, ${formatBytes(freeBytes)} are free` : ''}.
       </p>
       {others.length === 0 ? (
         <p className={classes.facts}>
