@@ -6,22 +6,35 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type HubContent, HubServer } from '../storage/nodeHubServer.ts';
 import { runCli } from './run.ts';
-import { fakeTerminal, writeModel } from './testing.ts';
+import { fakeTerminal, type TinyModel, writeConversations, writeModel } from './testing.ts';
+
+const RECIPE = `name: from the hub
+pivot: hub:a/pivot
+sources: ['hub:a/source']
+data: { train: [train.jsonl], heldout: [dev.jsonl] }
+train: { rank: 2, steps: 2, batch: 2, maxTokens: 64, matrices: [q] }
+evaluate: { maxNewTokens: 2, bootstrap: 100 }
+`;
 
 let folder = '';
 let server: HubServer;
 let model: HubContent;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'alloy-hub-'));
-  writeModel(join(folder, 'tiny'), { family: 'llama', merges: ['t h', 'th e'], seed: 1 });
-  const read = (name: string) => readFileSync(join(folder, 'tiny', name));
-  model = Object.fromEntries(readdirSync(join(folder, 'tiny')).map((name) => [name, read(name)]));
+  model = files({ family: 'llama', merges: ['t h', 'th e'], seed: 1 });
   server = await HubServer.start();
 });
 afterEach(async () => {
   await server.close();
   rmSync(folder, { recursive: true, force: true });
 });
+
+/** A random model's files; they lie in the folder `tiny`, too. */
+function files(tiny: TinyModel): HubContent {
+  const place = join(folder, 'tiny');
+  writeModel(place, tiny);
+  return Object.fromEntries(readdirSync(place).map((name) => [name, readFileSync(join(place, name))]));
+}
 
 async function alloy(argv: readonly string[], environment?: NodeJS.ProcessEnv) {
   const terminal = fakeTerminal(folder, {
@@ -167,6 +180,42 @@ describe('a model of the hub', () => {
     expect(contents().every(({ right }) => right)).toBe(true);
     server.fault = () => undefined;
     expect(await alloy(['tokenize', 'hub:a/tiny', '--text', 'x'])).toMatchObject({ code: 0 });
+  });
+
+  test('a run names what it used to the commit and the hash, and a branch that moved changes nothing', async () => {
+    const pivot = server.commit('a/pivot', model);
+    const source = server.commit('a/source', files({ family: 'qwen2', merges: [], seed: 2 }));
+    writeConversations(join(folder, 'train.jsonl'), 4);
+    writeConversations(join(folder, 'dev.jsonl'), 2, 100);
+    writeFileSync(join(folder, 'recipe.yaml'), RECIPE);
+    expect(await alloy(['fuse', 'recipe.yaml', '--out', 'run'])).toMatchObject({ code: 0 });
+    const read = (name: string) => readFileSync(join(folder, 'run', name), 'utf8');
+    expect(read('recipe.yaml')).toContain(`pivot: hub:a/pivot@${pivot}`);
+    expect(read('recipe.yaml')).toContain(`hub:a/source@${source}`);
+    const { models } = JSON.parse(read('models.json')) as {
+      models: { reference: string; files: { hash: string }[] }[];
+    };
+    expect(models.map(({ reference }) => reference)).toEqual([
+      `hub:a/pivot@${pivot}`,
+      `hub:a/source@${source}`,
+    ]);
+    for (const file of models.flatMap((one) => one.files))
+      expect(file.hash).toMatch(/^(?:sha256:[\da-f]{64}|sha1:[\da-f]{40})$/u);
+    server.commit('a/pivot', files({ family: 'llama', merges: [], seed: 7 }));
+    const score = await alloy(['score', 'run', '--text', 'a thing', '--json']);
+    expect(score).toMatchObject({ code: 0 });
+    const again = await alloy([
+      'fuse',
+      'run/recipe.yaml',
+      '--out',
+      'again',
+      '--store',
+      'run/.alloy',
+      '--offline',
+      '--json',
+    ]);
+    expect(again).toMatchObject({ code: 0 });
+    expect((JSON.parse(again.stdout) as { reused: number }).reused).toBeGreaterThan(5);
   });
 
   test('Ctrl-C keeps what came', async () => {
