@@ -22,6 +22,8 @@ export interface GpuLimits {
   readonly bindingBytes: number;
   readonly workgroupBytes: number;
   readonly workgroupThreads: number;
+  /** Storage buffers that a kernel may bind; 8 everywhere. */
+  readonly storageBuffers: number;
   /** What all buffers together may take: what the person allows, since no adapter tells. */
   readonly totalBytes: number;
 }

@@ -25,6 +25,7 @@ const COMMON_LIMITS: GpuLimits = {
   bindingBytes: 2 ** 31 - 4,
   workgroupBytes: 32_768,
   workgroupThreads: 1024,
+  storageBuffers: 8,
   totalBytes: Number.POSITIVE_INFINITY,
 };
 

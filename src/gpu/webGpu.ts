@@ -70,6 +70,7 @@ export class WebGpu implements Gpu {
       bindingBytes: device.limits.maxStorageBufferBindingSize,
       workgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
       workgroupThreads: device.limits.maxComputeInvocationsPerWorkgroup,
+      storageBuffers: device.limits.maxStorageBuffersPerShaderStage,
       totalBytes: Number.POSITIVE_INFINITY,
       ...options.limits,
     };

@@ -124,6 +124,20 @@ describe.each<[string, object, Precision, boolean]>([
     for (const one of [generator, fresh]) one.dispose();
   });
 
+  test('token by token gives the rows of all at once', async () => {
+    const [one, all] = [make(0), make(0)];
+    for (const [at, token] of PROMPT.entries()) {
+      const row = await one.feed([token]);
+      const want = await all.prompt(PROMPT.slice(0, at + 1));
+      all.rewind(0);
+      expect(row.ids[0]).toBe(want.ids[0]);
+      row.logProbs.forEach((logProb, e) => {
+        expect(Math.abs(logProb - want.logProbs[e]!)).toBeLessThan(2e-5);
+      });
+    }
+    for (const generator of [one, all]) generator.dispose();
+  });
+
   test('what was computed past a stop token or a reader who left is thrown away', async () => {
     const generator = make(2);
     const { ids } = await byHand(generator, CHANCE);

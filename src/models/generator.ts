@@ -1,6 +1,7 @@
 import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
 import type { Gpu, Readback } from '../gpu/gpu.ts';
 import type { MemoryKind } from '../gpu/memoryLedger.ts';
+import { fuseRows } from '../graph/fuseRows.ts';
 import { Graph, tensorIn } from '../graph/graph.ts';
 import type { KvCache } from '../graph/ops/cachedAttention.ts';
 import { multiply } from '../graph/ops/linear.ts';
@@ -8,6 +9,7 @@ import { type Planned, plan, SlotPool } from '../graph/plan.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { softCap } from '../kernels/elementwise.ts';
 import { embeddingForward } from '../kernels/embedding.ts';
+import { MOST_ROWS } from '../kernels/rowProducts.ts';
 import { SETTINGS_WORDS, sampleNext, settingsWords } from '../kernels/sampleNext.ts';
 import { MAX_TOP_K, topK } from '../kernels/topK.ts';
 import { AlloyError, required } from '../util/errors.ts';
@@ -265,7 +267,11 @@ export class Generator {
     );
     const [settings, state] = [this.#settings, this.#state];
     graph.emit(sampleNext({ ids, logProbs, settings, state, tokens: this.#next, chosen }, this.#kept));
-    const planned = plan(this.#gpu, graph.dispatches, { label: `generate ${rows}`, pool: this.#pool });
+    const { tuning } = graph;
+    const { storageBuffers } = this.#gpu.limits;
+    const dispatches =
+      rows <= MOST_ROWS ? fuseRows(graph.dispatches, { tuning, storageBuffers }) : graph.dispatches;
+    const planned = plan(this.#gpu, dispatches, { label: `generate ${rows}`, pool: this.#pool });
     return { rows, tokens, planned };
   }
 
