@@ -105,7 +105,7 @@ async function getModel({ hub }: CommandContext, reference: string): Promise<Com
   const held = await shelf.models.held(record);
   return {
     json: { name: held.reference, ...held, files: record.files },
-    text: `${held.reference} is here: ${record.files.length} files, ${sizeText(record.bytes)}. Its revision "${record.revision}" is the commit ${record.commit}.`,
+    text: `${held.reference} is here: ${record.files.length} ${record.files.length === 1 ? 'file' : 'files'}, ${sizeText(record.bytes)}. Its revision "${record.revision}" is the commit ${record.commit}.`,
   };
 }
 

@@ -322,7 +322,7 @@ export class HubCache {
       : `the storage took no more (${cause.message.replace(/;.*$/u, '')})`;
     const advice =
       lines.length > 0
-        ? `delete models that are not needed, last used first: ${lines.join(', ')}`
+        ? `delete models that are not needed, the longest unused first: ${lines.join(', ')}`
         : 'no other model is kept that could be deleted; free space elsewhere';
     return new AlloyError(
       'disk-full',

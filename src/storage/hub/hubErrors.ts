@@ -8,7 +8,9 @@ export function unreachable(endpoint: string, { id, file }: Subject, cause: unkn
   const why = code || (inner instanceof Error ? inner.message : String(inner));
   return new AlloyError(
     'no-network',
-    `${endpoint} cannot be reached for ${file === undefined ? id : `${file} of ${id}`} (${why}); check the connection and try again: what has come is kept.`,
+    file === undefined
+      ? `${endpoint} cannot be reached for ${id} (${why}); check the connection and try again.`
+      : `${endpoint} cannot be reached for ${file} of ${id} (${why}); check the connection and try again: what has come is kept.`,
     { cause },
   );
 }
