@@ -1,3 +1,5 @@
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { openDawn } from '../../src/gpu/dawn.ts';
@@ -23,9 +25,33 @@ test('models of every family agree with the recordings', async () => {
 test('so do they with the kernels that real GPUs run', async () => {
   const gpu = await WebGpu.open(await openDawn(), { software: false });
   const checks = new Checks(quiet);
-  await checkModels(gpu, goldens, checks, undefined, ['gemma3', 'llama-tied-gqa', 'qwen2']);
+  await checkModels(gpu, goldens, checks, undefined, [
+    'gemma3',
+    'llama-tied-gqa',
+    'qwen2',
+    'gpt2',
+    'pythia-sequential',
+    'phi3-longrope',
+    'olmo2-grouped',
+    'granite-scaled',
+  ]);
   expect(checks.failed).toEqual([]);
   expect(checks.all.length).toBeGreaterThan(150);
+});
+
+test('a family that is not supported, or no model at all, fails with a sentence', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'alloy-goldens-'));
+  for (const [name, text] of [
+    ['mamba', '{ "model_type": "mamba", "hidden_size": 8 }'],
+    ['torn', '{ "model_type": "llama", '],
+  ] as const) {
+    await mkdir(join(folder, 'models', name), { recursive: true });
+    await writeFile(join(folder, 'models', name, 'config.json'), text);
+  }
+  const checks = new Checks(quiet);
+  await checkModels(await testGpu(), folder, checks);
+  expect(checks.failed.map(({ name }) => name)).toEqual(['mamba', 'torn']);
+  expect(checks.failed[0]?.detail).toContain('the architecture "mamba" (model_type) is not supported');
 });
 
 test('block types agree with the recordings', async () => {

@@ -44,17 +44,17 @@ CASES = {
         tie_word_embeddings=True, T=37, B=2,
     ),
     "gpt2-odd": dict(
-        model_type="gpt2", vocab_size=61, n_embd=33, n_layer=2, n_head=3, n_inner=70, n_positions=29,
-        scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False, T=29, B=2,
+        model_type="gpt2", vocab_size=31, n_embd=21, n_layer=2, n_head=3, n_inner=40, n_positions=29,
+        scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False, T=29, B=2, extra=("lora",),
     ),
     "gpt2-exact-gelu": dict(
         model_type="gpt2", vocab_size=53, n_embd=20, n_layer=1, n_head=4, n_positions=40, activation_function="gelu",
         scale_attn_weights=False, T=13, B=3,
     ),
     "pythia-sequential": dict(
-        model_type="gpt_neox", vocab_size=67, hidden_size=40, intermediate_size=62, num_hidden_layers=2,
+        model_type="gpt_neox", vocab_size=37, hidden_size=30, intermediate_size=42, num_hidden_layers=2,
         num_attention_heads=5, use_parallel_residual=False, attention_bias=False, max_position_embeddings=64,
-        rope_parameters={"rope_type": "default", "rope_theta": 5000.0, "partial_rotary_factor": 0.5}, T=21, B=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 5000.0, "partial_rotary_factor": 0.5}, T=21, B=2, extra=("lora",),
     ),
     "pythia-linear": dict(
         model_type="gpt_neox", vocab_size=59, hidden_size=36, intermediate_size=50, num_hidden_layers=2,
@@ -68,32 +68,32 @@ CASES = {
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.67}, T=19, B=2,
     ),
     "phi3-longrope": dict(
-        model_type="phi3", vocab_size=73, hidden_size=32, intermediate_size=46, num_hidden_layers=2,
+        model_type="phi3", vocab_size=43, hidden_size=32, intermediate_size=36, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=64, original_max_position_embeddings=16,
         pad_token_id=0, bos_token_id=1, eos_token_id=2,
         rope_parameters={
             "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.1, 1.2, 1.4], "long_factor": [1.0, 2.0, 3.5, 6.0],
         },
-        T=23, B=2, prompt=9,
+        T=23, B=2, prompt=9, extra=("lora",),
     ),
     "olmo2-grouped": dict(
-        model_type="olmo2", vocab_size=79, hidden_size=42, intermediate_size=55, num_hidden_layers=2,
-        num_attention_heads=6, num_key_value_heads=2, head_dim=10, tie_word_embeddings=True, attention_bias=True, T=18, B=2,
+        model_type="olmo2", vocab_size=49, hidden_size=28, intermediate_size=35, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=10, tie_word_embeddings=True, attention_bias=True, T=18, B=2, extra=(),
     ),
     "granite-scaled": dict(
-        model_type="granite", vocab_size=83, hidden_size=32, intermediate_size=54, num_hidden_layers=2,
+        model_type="granite", vocab_size=43, hidden_size=24, intermediate_size=38, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, embedding_multiplier=6.0, attention_multiplier=0.11,
-        residual_multiplier=0.4, logits_scaling=3.5, attention_bias=True, mlp_bias=True, tie_word_embeddings=True, T=20, B=2,
+        residual_multiplier=0.4, logits_scaling=3.5, attention_bias=True, mlp_bias=True, tie_word_embeddings=True, T=20, B=2, extra=("distil",),
     ),
     "smollm3-nope": dict(
-        model_type="smollm3", vocab_size=77, hidden_size=30, intermediate_size=44, num_hidden_layers=3,
+        model_type="smollm3", vocab_size=47, hidden_size=20, intermediate_size=34, num_hidden_layers=3,
         num_attention_heads=5, num_key_value_heads=1, no_rope_layer_interval=2, use_sliding_window=True, sliding_window=6,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2, T=22, B=2,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, T=22, B=2, extra=(),
     ),
     "gemma2-capped": dict(
-        model_type="gemma2", vocab_size=81, hidden_size=28, intermediate_size=40, num_hidden_layers=2,
+        model_type="gemma2", vocab_size=51, hidden_size=20, intermediate_size=40, num_hidden_layers=2,
         num_attention_heads=2, num_key_value_heads=1, head_dim=18, query_pre_attn_scalar=13, sliding_window=4,
-        attn_logit_softcapping=3.0, final_logit_softcapping=2.0, T=17, B=2,
+        attn_logit_softcapping=3.0, final_logit_softcapping=2.0, T=17, B=2, extra=(),
     ),
     "gemma1-kin": dict(
         model_type="gemma", vocab_size=63, hidden_size=24, intermediate_size=40, num_hidden_layers=2,
@@ -104,17 +104,17 @@ CASES = {
         num_attention_heads=4, num_key_value_heads=2, sliding_window=5, pad_token_id=0, T=16, B=2,
     ),
     "starcoder2-grouped": dict(
-        model_type="starcoder2", vocab_size=57, hidden_size=32, intermediate_size=50, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, sliding_window=7, bos_token_id=0, eos_token_id=0, T=18, B=2,
+        model_type="starcoder2", vocab_size=37, hidden_size=24, intermediate_size=40, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, sliding_window=7, bos_token_id=0, eos_token_id=0, T=18, B=2, extra=(),
     ),
     "llama-dynamic": dict(
-        model_type="llama", vocab_size=65, hidden_size=32, intermediate_size=44, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=16,
+        model_type="llama", vocab_size=35, hidden_size=24, intermediate_size=34, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=16, extra=(),
         rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}, T=27, B=2, prompt=4,
     ),
     "qwen2-yarn": dict(
-        model_type="qwen2", vocab_size=75, hidden_size=40, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=128,
+        model_type="qwen2", vocab_size=45, hidden_size=24, intermediate_size=30, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=128, extra=(),
         rope_parameters={
             "rope_type": "yarn", "factor": 4.0, "rope_theta": 1000.0, "original_max_position_embeddings": 32, "beta_fast": 6.0,
         },
@@ -122,7 +122,7 @@ CASES = {
     ),
     "llama-yarn-mscale": dict(
         model_type="llama", vocab_size=55, hidden_size=32, intermediate_size=44, num_hidden_layers=1,
-        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128, extra=(),
         rope_parameters={
             "rope_type": "yarn", "factor": 8.0, "rope_theta": 500.0, "original_max_position_embeddings": 16, "beta_fast": 4.0,
             "beta_slow": 0.5, "mscale": 0.8, "mscale_all_dim": 1.3, "truncate": False,
@@ -131,6 +131,6 @@ CASES = {
     ),
     "one-layer-one-token": dict(
         model_type="llama", vocab_size=41, hidden_size=16, intermediate_size=22, num_hidden_layers=1,
-        num_attention_heads=4, num_key_value_heads=1, tie_word_embeddings=True, T=2, B=1, prompt=1,
+        num_attention_heads=4, num_key_value_heads=1, tie_word_embeddings=True, T=1, B=1, prompt=1,
     ),
 }

@@ -45,7 +45,7 @@ def case(pick, model_type):
     heads = pick.choice([1, 2, 3, 4, 5, 6, 8])
     kv = pick.choice([n for n in range(1, heads + 1) if heads % n == 0])
     head = pick.choice([2, 4, 6, 8, 10, 12, 14, 16, 18, 22, 26, 32, 36, 64, 80])
-    length = pick.choice([2, 3, 7, 16, 17, 24, 33, 40])
+    length = pick.choice([1, 2, 3, 7, 16, 17, 24, 33, 40])
     layers = pick.choice([1, 2, 3, 4])
     one = dict(
         model_type=model_type, vocab_size=pick.choice([17, 33, 64, 97, 130]), num_hidden_layers=layers,

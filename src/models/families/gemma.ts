@@ -54,7 +54,8 @@ export const gemma3: Family = {
   },
   slides: (raw, layer) =>
     (layer + 1) % (raw.sliding_window_pattern ?? raw._sliding_window_pattern ?? 6) !== 0,
-  config: scaledConfig,
+  // Transformers reads `attn_logit_softcapping` of these configs and then leaves the scores as they are.
+  config: (common, raw) => ({ ...scaledConfig(common, raw), attentionCap: 0 }),
   matrices: separateMatrices,
   vectors: ({ width, headDim }) => [
     rms('inputNorm', 'input_layernorm', width),
@@ -79,6 +80,7 @@ export const gemma2: Family = {
     final_logit_softcapping: 30,
   },
   slides: (_, layer) => layer % 2 === 0,
+  config: scaledConfig,
   vectors: (config) => gemma3.vectors(config).slice(0, 4),
 };
 
