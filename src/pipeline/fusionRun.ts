@@ -12,6 +12,7 @@ import { required } from '../util/errors.ts';
 import { alignSource } from './alignStage.ts';
 import { distilTarget } from './distilStage.ts';
 import { type EvaluatedModel, evaluateModels, reportSuites } from './evaluateStage.ts';
+import { fusionOnPaper, guardMemory } from './memoryGuard.ts';
 import { recipeMethod } from './mergeFile.ts';
 import { loadModel, type OpenModel } from './openModel.ts';
 import type { AlignmentSummary, Conversation, Report } from './protocol.ts';
@@ -33,17 +34,24 @@ export interface FusionResult {
 }
 
 /** Runs what is missing of a recipe. @throws AlloyError `cancelled` when stopped; finished stages are kept */
-export async function runFusion(context: RunContext, recipe: Recipe): Promise<FusionResult> {
+export async function runFusion(given: RunContext, asked: Recipe): Promise<FusionResult> {
   const started = performance.now();
-  const data = await loadData(context, recipe);
-  const pivot = await context.openModel(recipe.pivot);
-  const sources: OpenModel[] = [];
-  for (const reference of recipe.sources) sources.push(await context.openModel(reference));
-  const loadedPivot = await loadModel(context.gpu, pivot);
+  const data = await loadData(given, asked);
+  const openedPivot = await given.openModel(asked.pivot);
+  const openedSources: OpenModel[] = [];
+  for (const reference of asked.sources) openedSources.push(await given.openModel(reference));
+  const paper = fusionOnPaper(openedPivot, openedSources, data, asked.train.maxTokens);
+  const recipe = await guardMemory(given, asked, paper);
+  const context = { ...given, scoreTokens: recipe.memory.scoreTokens };
+  const pivot = inPrecision(openedPivot, recipe);
+  const sources = openedSources.map((source) => inPrecision(source, recipe));
+  const { precision } = recipe;
+  const loadedPivot = await loadModel(context.gpu, pivot, { precision });
   try {
     const result = await fuse(context, recipe, data, pivot, sources, loadedPivot);
     const report: Report = {
       ...result.report,
+      recipe: told(asked, recipe),
       seconds: (performance.now() - started) / 1000,
       peakBytes: context.gpu.stats.peakBytes,
     };
@@ -54,6 +62,17 @@ export async function runFusion(context: RunContext, recipe: Recipe): Promise<Fu
     loadedPivot.dispose();
     throw error;
   }
+}
+
+/** The recipe as it was run, but for what the planner has chosen without any change of the numbers. */
+function told(asked: Recipe, run: Recipe): Recipe {
+  return { ...run, memory: asked.memory, train: { ...run.train, recompute: asked.train.recompute } };
+}
+
+/** A model whose weights are converted computes something else: its artifacts are its own. */
+function inPrecision(model: OpenModel, { precision }: Recipe): OpenModel {
+  if (precision === 'file' || model.onnx) return model;
+  return { ...model, identity: `${model.identity} in ${precision}` };
 }
 
 async function fuse(
@@ -81,7 +100,7 @@ async function fuse(
   const summaries: AlignmentSummary[] = [];
   const lessons: (readonly ConversationTargets[])[] = [];
   for (const source of sources) {
-    const lazy = lazyModel(() => loadModel(context.gpu, source));
+    const lazy = lazyModel(() => loadModel(context.gpu, source, { precision: recipe.precision }));
     try {
       const sourceRows = await rows(source, lazy.get);
       scores.push(

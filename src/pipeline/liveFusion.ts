@@ -143,9 +143,9 @@ export class LiveFusion {
 
   /** Puts the fusion on another device, with the weights as they were. */
   async #remount(gpu: Gpu): Promise<Mounted> {
-    const { pivot, targets } = this.#parts;
+    const { pivot, targets, report } = this.#parts;
     const { method, weights } = this.#merge;
-    const loaded = await loadModel(gpu, pivot);
+    const loaded = await loadModel(gpu, pivot, { precision: report.recipe.precision });
     try {
       const merge = await LiveMerge.create(gpu, pivot.config, loaded.weights, targets, method);
       const cells = weights.flatMap((row, matrix) =>

@@ -16,6 +16,7 @@ import type { DecoderWeights } from '../models/decoder.ts';
 import { Generator } from '../models/generator.ts';
 import type { Parameters } from '../models/parameters.ts';
 import { bucketLength, Scorer } from '../models/scorer.ts';
+import { formatFor, type Precision } from '../models/tensorSource.ts';
 import { matrixShape, placeDecoder } from '../models/weights.ts';
 import { AlloyError } from '../util/errors.ts';
 import { recipeMethod } from './mergeFile.ts';
@@ -25,8 +26,8 @@ import { optimizerOf, type Recipe, recomputation } from './recipe.ts';
 export interface PlannedModel {
   readonly name: string;
   readonly config: DecoderConfig;
-  /** How a matrix will lie on the device, by its name. */
-  format(tensor: string): WeightFormat;
+  /** How the file has a matrix, by its name. */
+  readonly format: (tensor: string) => WeightFormat;
   /** Another runtime runs it: what it takes is not known. */
   readonly frozen?: boolean;
 }
@@ -59,21 +60,26 @@ export interface FusionOnPaper {
   readonly lengths?: readonly number[] | undefined;
 }
 
-/** Plans a whole run of a recipe. */
+/**
+ * Plans a whole run of a recipe.
+ * @param reuse takes over all phases of another plan but those that it says
+ */
 export function planFusion(
   recipe: Recipe,
   models: FusionOnPaper,
   adapter: PlannedAdapter = {},
+  reuse?: { readonly plan: MemoryPlan; readonly phases: (phase: string) => boolean },
 ): Promise<MemoryPlan> {
   return onPaper(adapter, async (gpu, phases) => {
+    if (reuse) phases.reuse(reuse.plan, reuse.phases);
     const { pivot, sources } = models;
     const lengths = plannedLengths(models.lengths, recipe.train.maxTokens);
-    const own = placed(gpu, pivot);
+    const own = placed(gpu, pivot, recipe.precision);
     await phases.of(`read ${pivot.name}`, () => readRows(gpu, pivot, own.weights, lengths, recipe));
     await phases.of(`evaluate ${pivot.name}`, () => evaluate(gpu, pivot, own.weights, lengths, recipe));
     for (const source of sources) {
       if (source.frozen) continue;
-      const loaded = placed(gpu, source);
+      const loaded = placed(gpu, source, recipe.precision);
       await phases.of(`read ${source.name}`, () => readRows(gpu, source, loaded.weights, lengths, recipe));
       await phases.of(`evaluate ${source.name}`, () =>
         evaluate(gpu, source, loaded.weights, lengths, recipe),
@@ -139,13 +145,24 @@ export function planTraining(
 class Phases {
   readonly found: PhaseMemory[] = [];
   readonly #gpu: PaperGpu;
+  #reused = new Map<string, PhaseMemory>();
 
   constructor(gpu: PaperGpu) {
     this.#gpu = gpu;
   }
 
+  reuse({ phases }: MemoryPlan, but: (phase: string) => boolean): void {
+    const kept = phases.filter(({ phase }) => !but(phase));
+    this.#reused = new Map(kept.map((one) => [one.phase, one]));
+  }
+
   async of(phase: string, work: () => Promise<void>): Promise<void> {
     const { memory } = this.#gpu;
+    const known = this.#reused.get(phase);
+    if (known) {
+      this.found.push(known);
+      return;
+    }
     memory.restartPeak();
     try {
       await work();
@@ -178,8 +195,8 @@ async function onPaper(
   return { phases: phases.found, peak, problem };
 }
 
-function placed(gpu: Gpu, model: PlannedModel) {
-  return placeDecoder(gpu, model.config, (name) => model.format(name));
+function placed(gpu: Gpu, { config, format }: PlannedModel, precision: Precision = 'file') {
+  return placeDecoder(gpu, config, (name) => formatFor(precision, format(name)));
 }
 
 function plannedLengths(told: readonly number[] | undefined, maxTokens: number): number[] {
@@ -194,15 +211,23 @@ async function scoreAll(scorer: Scorer, lengths: readonly number[]): Promise<voi
   }
 }
 
+function batchTokens({ scoreTokens }: Recipe['memory']): { batchTokens?: number } {
+  return scoreTokens === undefined ? {} : { batchTokens: scoreTokens };
+}
+
 async function readRows(
   gpu: Gpu,
   { config }: PlannedModel,
   weights: DecoderWeights,
   lengths: readonly number[],
-  { represent }: Recipe,
+  { represent, memory }: Recipe,
 ): Promise<void> {
   const marks = new Uint32Array(Math.ceil(config.vocabSize / 32));
-  const scorer = new Scorer(gpu, config, weights, { topK: represent.topK, marks });
+  const scorer = new Scorer(gpu, config, weights, {
+    topK: represent.topK,
+    marks,
+    ...batchTokens(memory),
+  });
   await scoreAll(scorer, lengths);
   scorer.dispose();
 }
@@ -212,9 +237,9 @@ async function evaluate(
   { config }: PlannedModel,
   weights: DecoderWeights,
   lengths: readonly number[],
-  { evaluate: { accuracy, maxNewTokens }, train: { maxTokens } }: Recipe,
+  { evaluate: { accuracy, maxNewTokens }, train: { maxTokens }, memory }: Recipe,
 ): Promise<void> {
-  const scorer = new Scorer(gpu, config, weights, { topK: 1 });
+  const scorer = new Scorer(gpu, config, weights, { topK: 1, ...batchTokens(memory) });
   const capacity = maxTokens + maxNewTokens;
   const generator = accuracy ? new Generator(gpu, config, weights, { capacity }) : undefined;
   await scoreAll(scorer, lengths);

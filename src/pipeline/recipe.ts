@@ -55,6 +55,8 @@ const memorySchema = z.strictObject({
       }
     })
     .optional(),
+  /** Tokens that go through a model at once while texts are scored; by default what suits the adapter. */
+  scoreTokens: z.int().min(1).optional(),
   /** Whether a run that would take more may be made smaller by itself; else it ends before it begins. */
   shrink: z.boolean().default(false),
 });

@@ -18,6 +18,13 @@ export interface RunContext {
   onEvent(event: RunEvent): void;
   /** Whether a stage whose result is not in the store ends the run instead of working it out. */
   readonly keptOnly?: boolean;
+  /** Tokens that go through a model at once while texts are scored; by default what suits the adapter. */
+  readonly scoreTokens?: number | undefined;
+}
+
+/** The option of a scorer that a run's context asks for. */
+export function scoreBatch({ scoreTokens }: Pick<RunContext, 'scoreTokens'>): { batchTokens?: number } {
+  return scoreTokens === undefined ? {} : { batchTokens: scoreTokens };
 }
 
 /**

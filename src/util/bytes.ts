@@ -15,6 +15,7 @@ const UNITS: Readonly<Record<string, number>> = {
 export function formatBytes(bytes: number): string {
   if (bytes < 1e3) return `${Math.round(bytes)} B`;
   if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
+  if (bytes < 1e8) return `${(bytes / 1e6).toFixed(1)} MB`;
   if (bytes < 1e9) return `${Math.round(bytes / 1e6)} MB`;
   return `${(bytes / 1e9).toFixed(2)} GB`;
 }

@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest';
+import { openDawn } from '../gpu/dawn.ts';
+import { WebGpu } from '../gpu/webGpu.ts';
+import type { Report, RunEvent } from './protocol.ts';
+import { parseRecipe } from './recipe.ts';
+import { StudioEngine } from './studioEngine.ts';
+import { TINY_RECIPE, tinyHost } from './testing.ts';
+
+const question = [{ role: 'user', content: 'name one like the eel' }] as const;
+
+function recipe(memory: object, train: object = {}) {
+  const base = { ...TINY_RECIPE, sources: ['reader'], evaluate: { bootstrap: 100, accuracy: false } };
+  const settings = { ...TINY_RECIPE.train, steps: 3, batch: 4, checkpointEvery: 100, ...train };
+  return parseRecipe({ ...base, train: settings, memory }, 'tiny');
+}
+
+test('a run that would not fit ends before it begins and names one that does; that one runs within the limit', async () => {
+  const gpu = await WebGpu.open(await openDawn());
+  const engine = new StudioEngine(tinyHost(async () => gpu));
+  const reports: Report[] = [];
+  const notes: string[] = [];
+  const take = (event: RunEvent) => {
+    if (event.kind === 'report') reports.push(event.report);
+    if (event.kind === 'note') notes.push(event.text);
+  };
+  gpu.memory.restartPeak();
+  expect(await engine.fuse(recipe({}, { recompute: 'off' }), take)).toBe('done');
+  const free = gpu.stats.peakBytes;
+
+  const tight = { limit: Math.floor(0.8 * free) };
+  await expect(engine.fuse(recipe(tight, { recompute: 'off' }), take)).rejects.toMatchObject({
+    code: 'out-of-memory',
+    message: expect.stringMatching(
+      /would take .* on the GPU \(.*\), but only .* may be used; it fits with .* when the recipe says/u,
+    ),
+  });
+  await expect(engine.fuse(recipe({ limit: 1000, shrink: true }), take)).rejects.toMatchObject({
+    code: 'out-of-memory',
+    message: expect.stringMatching(/even the smallest, with .* too much/u),
+  });
+  expect((await engine.nextTokens('fused', question, 3)).length).toBe(3);
+
+  const other = await WebGpu.open(await openDawn());
+  const fresh = new StudioEngine(tinyHost(async () => other));
+  expect(await fresh.fuse(recipe({ ...tight, shrink: true }, { recompute: 'off' }), take)).toBe('done');
+  expect(other.stats.peakBytes).toBeLessThanOrEqual(tight.limit);
+  expect(notes.at(-1)).toMatch(/^To stay within .* on the GPU \(.* planned\): /u);
+  expect(reports.at(-1)?.recipe.memory).toMatchObject(tight);
+  for (const one of [gpu, other]) one.dispose();
+}, 120_000);
