@@ -100,6 +100,13 @@ test('a model comes through a cut and a pause, and works without the hub after a
   await lookUp(page, 'meadow/Meadow');
   await expect(page.getByText('this is what was known before')).toBeVisible({ timeout: 60_000 });
 
+  await page.setViewportSize({ width: 390, height: 844 });
+  const overflow = () =>
+    page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  expect(await overflow()).toBeLessThanOrEqual(0);
+  await page.screenshot({ path: artifact(info, 'hub-phone') });
+  await page.setViewportSize({ width: 1280, height: 720 });
+
   await shelf(page)
     .getByRole('button', { name: /^Delete/u })
     .click();

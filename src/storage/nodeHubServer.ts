@@ -122,6 +122,11 @@ export class HubServer {
     if (origin !== undefined) response.setHeader('Access-Control-Allow-Origin', origin);
     response.setHeader('Vary', 'Origin');
     response.setHeader('Access-Control-Expose-Headers', EXPOSED);
+    // The hosts of the contents do not answer preflights, so requests must not need one after they were redirected.
+    if (method === 'OPTIONS' && host === 'cdn') {
+      response.writeHead(403).end();
+      return;
+    }
     if (method === 'OPTIONS') {
       response.setHeader('Access-Control-Allow-Methods', 'GET, HEAD, OPTIONS');
       response.setHeader('Access-Control-Allow-Headers', headers['access-control-request-headers'] ?? '*');
