@@ -67,10 +67,10 @@ abstract class BlockHash implements StreamHash {
 function readBlock(words: Int32Array, bytes: Uint8Array, at: number): void {
   for (let i = 0, from = at; i < 16; i++, from += 4) {
     words[i] =
-      ((bytes[from] ?? 0) << 24) |
-      ((bytes[from + 1] ?? 0) << 16) |
-      ((bytes[from + 2] ?? 0) << 8) |
-      (bytes[from + 3] ?? 0);
+      ((bytes[from] as number) << 24) |
+      ((bytes[from + 1] as number) << 16) |
+      ((bytes[from + 2] as number) << 8) |
+      (bytes[from + 3] as number);
   }
 }
 
@@ -171,7 +171,14 @@ function mixSha256(state: Int32Array, w: Int32Array): void {
     const s1 = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
     w[i] = ((w[i - 16] as number) + s0 + (w[i - 7] as number) + s1) | 0;
   }
-  let [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0, g = 0, h = 0] = state;
+  let a = state[0] as number;
+  let b = state[1] as number;
+  let c = state[2] as number;
+  let d = state[3] as number;
+  let e = state[4] as number;
+  let f = state[5] as number;
+  let g = state[6] as number;
+  let h = state[7] as number;
   for (let i = 0; i < 64; i++) {
     const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
     const choice = (e & f) ^ (~e & g);
@@ -187,7 +194,14 @@ function mixSha256(state: Int32Array, w: Int32Array): void {
     b = a;
     a = (t1 + s0 + majority) | 0;
   }
-  add(state, [a, b, c, d, e, f, g, h]);
+  state[0] = (state[0] as number) + a;
+  state[1] = (state[1] as number) + b;
+  state[2] = (state[2] as number) + c;
+  state[3] = (state[3] as number) + d;
+  state[4] = (state[4] as number) + e;
+  state[5] = (state[5] as number) + f;
+  state[6] = (state[6] as number) + g;
+  state[7] = (state[7] as number) + h;
 }
 
 class Sha1 extends BlockHash {
@@ -207,26 +221,29 @@ function mixSha1(state: Int32Array, w: Int32Array): void {
     const x = (w[i - 3] as number) ^ (w[i - 8] as number) ^ (w[i - 14] as number) ^ (w[i - 16] as number);
     w[i] = (x << 1) | (x >>> 31);
   }
-  let [a = 0, b = 0, c = 0, d = 0, e = 0] = state;
+  let a = state[0] as number;
+  let b = state[1] as number;
+  let c = state[2] as number;
+  let d = state[3] as number;
+  let e = state[4] as number;
   for (let i = 0; i < 80; i++) {
-    const [mixed, constant] = sha1Round(i, b, c, d);
-    const next = (((a << 5) | (a >>> 27)) + mixed + e + constant + (w[i] as number)) | 0;
+    const mixed = i < 20 ? (b & c) | (~b & d) : i >= 40 && i < 60 ? (b & c) | (b & d) | (c & d) : b ^ c ^ d;
+    const next = (((a << 5) | (a >>> 27)) + mixed + e + sha1Constant(i) + (w[i] as number)) | 0;
     e = d;
     d = c;
     c = (b << 30) | (b >>> 2);
     b = a;
     a = next;
   }
-  add(state, [a, b, c, d, e]);
+  state[0] = (state[0] as number) + a;
+  state[1] = (state[1] as number) + b;
+  state[2] = (state[2] as number) + c;
+  state[3] = (state[3] as number) + d;
+  state[4] = (state[4] as number) + e;
 }
 
-function sha1Round(i: number, b: number, c: number, d: number): readonly [number, number] {
-  if (i < 20) return [(b & c) | (~b & d), 0x5a827999];
-  if (i < 40) return [b ^ c ^ d, 0x6ed9eba1];
-  if (i < 60) return [(b & c) | (b & d) | (c & d), 0x8f1bbcdc];
-  return [b ^ c ^ d, 0xca62c1d6];
-}
-
-function add(state: Int32Array, values: readonly number[]): void {
-  for (const [i, value] of values.entries()) state[i] = (state[i] as number) + value;
+function sha1Constant(i: number): number {
+  if (i < 20) return 0x5a827999;
+  if (i < 40) return 0x6ed9eba1;
+  return i < 60 ? 0x8f1bbcdc : 0xca62c1d6;
 }
