@@ -1,7 +1,7 @@
 import type { LoraMatrix } from '../formats/peft.ts';
 import type { Gpu } from '../gpu/gpu.ts';
 import type { Adapter, Matrix, Tensor, Weight } from '../graph/tensor.ts';
-import { required } from '../util/errors.ts';
+import { AlloyError, required } from '../util/errors.ts';
 import { randomStream } from '../util/random.ts';
 import type { DecoderConfig } from './config.ts';
 import type { DecoderWeights, LayerWeights, MatrixName } from './decoder.ts';
@@ -13,9 +13,44 @@ import { matrixNames, matrixPath, matrixShape } from './weights.ts';
 export interface LoraPlan {
   readonly rank: number;
   readonly alpha: number;
-  readonly matrices: readonly MatrixName[];
+  readonly matrices: MatrixChoice;
   /** How AdamW keeps its moments; f32 unless told. */
   readonly optimizer?: Optimizer;
+}
+
+/** `all` linear layers of a decoder layer, or some by name. */
+export type MatrixChoice = 'all' | readonly MatrixName[];
+
+/** Where a family lacks a matrix: those that do its work. */
+const COUNTERPARTS: Readonly<Record<string, readonly MatrixName[]>> = {
+  q: ['qkv'],
+  k: ['qkv'],
+  v: ['qkv'],
+  qkv: ['q', 'k', 'v'],
+  gate: ['gateUp', 'up'],
+  up: ['gateUp'],
+  gateUp: ['gate', 'up'],
+};
+
+/**
+ * The matrices of a family that a choice means, in the order of a layer: of `q` and `v`, where a model has them fused with k
+ * in one matrix, that one.
+ * @throws AlloyError `bad-recipe` for a name that means nothing in this family
+ */
+export function chosenMatrices(config: DecoderConfig, choice: MatrixChoice): MatrixName[] {
+  const names = matrixNames(config);
+  if (choice === 'all') return names;
+  const meant = new Set<MatrixName>();
+  for (const asked of choice) {
+    const found = [asked, ...(COUNTERPARTS[asked] ?? [])].filter((name) => names.includes(name));
+    if (found.length === 0)
+      throw new AlloyError(
+        'bad-recipe',
+        `The pivot (${config.family}) has no matrix "${asked}"; choose among ${names.join(', ')} in train.matrices, or all.`,
+      );
+    for (const name of found[0] === asked ? [asked] : found) meant.add(name);
+  }
+  return names.filter((name) => meant.has(name));
 }
 
 /** One adapted matrix of a model. */
@@ -27,8 +62,8 @@ export interface AdaptedMatrix {
 }
 
 /** All matrices that a plan adapts, layer by layer. */
-export function adaptedMatrices(config: DecoderConfig, matrices: readonly MatrixName[]): AdaptedMatrix[] {
-  const names = matrixNames(config).filter((matrix) => matrices.includes(matrix));
+export function adaptedMatrices(config: DecoderConfig, matrices: MatrixChoice): AdaptedMatrix[] {
+  const names = chosenMatrices(config, matrices);
   return config.layers.flatMap((_, layer) =>
     names.map((matrix) => ({ layer, matrix, path: matrixPath(config, layer, matrix) })),
   );
@@ -57,13 +92,14 @@ export class TrainableAdapters {
   constructor(gpu: Gpu, config: DecoderConfig, base: DecoderWeights, lora: LoraPlan) {
     this.#config = config;
     this.#plan = lora;
+    const matrices = chosenMatrices(config, lora.matrices);
     this.#scale = new FrozenTensors(gpu, 'adapters');
     const scale = this.#scale.vector('adapter scale', Float32Array.of(lora.alpha / lora.rank));
     this.parameters = new Parameters(gpu, adapterSpecs(config, lora), {
       ...(lora.optimizer && { optimizer: lora.optimizer }),
     });
     this.weights = withMatrices(base, (layer, matrix, old) =>
-      lora.matrices.includes(matrix)
+      matrices.includes(matrix)
         ? { ...old, adapter: this.#adapter(matrixPath(config, layer, matrix), scale) }
         : old,
     );
@@ -172,7 +208,7 @@ export class LiveAdapters {
     this.#frozen = new FrozenTensors(gpu, 'adapters');
     this.sources = deltas.length;
     const modules = new Set(deltas.flatMap((delta) => delta.map(({ module }) => module)));
-    this.matrices = adaptedMatrices(config, matrixNames(config)).filter(({ path }) => modules.has(path));
+    this.matrices = adaptedMatrices(config, 'all').filter(({ path }) => modules.has(path));
     const byPath = this.matrices.map(({ path }) =>
       deltas.map((delta) =>
         required(

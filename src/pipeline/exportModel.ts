@@ -2,11 +2,12 @@
 import { type TensorToWrite, writeSafetensors } from '../formats/safetensors.ts';
 import { openTensorFolder } from '../formats/shardedSafetensors.ts';
 import type { Gpu } from '../gpu/gpu.ts';
-import { unpack } from '../kernels/weightFormat.ts';
+import { type PackedMatrix, unpack } from '../kernels/weightFormat.ts';
+import { canonicalTensors, transposedMatrix } from '../models/canonicalTensors.ts';
 import { parseConfig } from '../models/config.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import { Scorer } from '../models/scorer.ts';
-import { folderTensors } from '../models/tensorSource.ts';
+import { folderTensors, type TensorSource } from '../models/tensorSource.ts';
 import { decoderTensors, loadDecoder } from '../models/weights.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readAll, readJson, writeFile } from '../storage/storageHelpers.ts';
@@ -47,16 +48,19 @@ export async function exportModel(
 ): Promise<ExportedModel> {
   const config = exportedConfig(model, dtype);
   const specs = decoderTensors(model.config);
+  const source = canonicalTensors(model.config, model.tensors);
   let done = 0;
   const tensors = specs.map(
-    ({ name, shape }): TensorToWrite => ({
+    ({ name, shape, kind, conv1d }): TensorToWrite => ({
       name,
       dtype: DTYPES[dtype].tensor,
-      shape,
+      shape: conv1d ? shape.toReversed() : shape,
       async read() {
         await hooks.checkpoint?.();
         const values =
-          shape.length === 2 ? unpack(await model.tensors.matrix(name)) : await vectorOf(model, name);
+          kind === 'matrix'
+            ? unpack(turned(await source.matrix(name), conv1d))
+            : await valuesOf(model, source, name);
         hooks.onProgress?.(++done, specs.length);
         return rounded(values, dtype, name);
       },
@@ -88,9 +92,18 @@ export async function exportModel(
   return { files: [CONFIG, ...files], missing };
 }
 
+/** As the family's own files have it. */
+function turned(matrix: PackedMatrix, conv1d: boolean): PackedMatrix {
+  return conv1d ? transposedMatrix(matrix) : matrix;
+}
+
 /** Gemma's norms are written as transformers reads them: without the 1 that GGUF files add. */
-async function vectorOf({ tensors, document }: OpenModel, name: string): Promise<Float32Array<ArrayBuffer>> {
-  const values = await tensors.vector(name);
+async function valuesOf(
+  { document }: OpenModel,
+  source: TensorSource,
+  name: string,
+): Promise<Float32Array<ArrayBuffer>> {
+  const values = await source.vector(name);
   const addsOne = document.norm_includes_one === true && name.endsWith('norm.weight');
   return addsOne ? values.map((value) => value - 1) : values;
 }

@@ -39,6 +39,8 @@ interface Rung extends MemoryStep {
 /** A step that saves less than this share is not worth its harm. */
 const LEAST_SAVING = 0.01;
 const SHORTEST = 64;
+/** The projections that matter most to adapters (Hu et al., 2106.09685, section 7.1). */
+const FEW_MATRICES: ('q' | 'v')[] = ['q', 'v'];
 
 /** The next steps that a recipe could take, least harm first. */
 function rungs(recipe: Recipe): Rung[] {
@@ -109,14 +111,9 @@ function rungs(recipe: Recipe): Rung[] {
     const half = Math.floor(train.maxTokens / 2);
     trainStep('maxTokens', half, `conversations are cut after ${half} tokens`);
   }
-  const fewer = train.matrices.filter((name) => name === 'q' || name === 'v');
-  if (fewer.length > 0 && fewer.length < train.matrices.length) {
-    trainStep(
-      'matrices',
-      fewer,
-      'only the query and value projections learn',
-      (phase) => phase === 'train' || phase === 'merge',
-    );
+  if (train.matrices === 'all' || train.matrices.length > FEW_MATRICES.length) {
+    const touched = (phase: string) => phase === 'train' || phase === 'merge';
+    trainStep('matrices', FEW_MATRICES, 'only the query and value projections learn', touched);
   }
   if (merge.method === 'sce') {
     found.push({

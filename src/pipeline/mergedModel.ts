@@ -6,6 +6,7 @@ import { weightedSum } from '../merge/linear.ts';
 import { LiveMerge } from '../merge/liveMerge.ts';
 import { loraDelta } from '../merge/loraDelta.ts';
 import { sceMerge } from '../merge/sce.ts';
+import { canonicalTensors } from '../models/canonicalTensors.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import type { TensorSource } from '../models/tensorSource.ts';
 import { AlloyError, required } from '../util/errors.ts';
@@ -31,7 +32,9 @@ export function isMerged(model: OpenModel): model is MergedModel {
 }
 
 /** @throws AlloyError `bad-file` where the deltas do not fit the pivot or the merge */
-export async function openMerged(name: string, parts: MergeParts): Promise<MergedModel> {
+export async function openMerged(name: string, given: MergeParts): Promise<MergedModel> {
+  const tensors = canonicalTensors(given.pivot.config, given.pivot.tensors);
+  const parts = { ...given, pivot: { ...given.pivot, tensors } };
   const { pivot, deltas, merge } = parts;
   checkParts(name, parts);
   const factors = deltas.map((delta) =>
@@ -122,6 +125,7 @@ function mergedTensors({ pivot, deltas, merge }: MergeParts): TensorSource {
   const base = pivot.tensors;
   return {
     file: base.file,
+    turned: true,
     shape: (name) => base.shape(name),
     vector: (name) => base.vector(name),
     async matrix(name) {

@@ -13,11 +13,16 @@ const lossMode = z.enum(['tail', 'renormalised']);
 const trainSchema = z.strictObject({
   rank: z.int().min(1).max(256).default(16),
   alpha: z.number().positive().default(32),
-  /** Which projections get an adapter, in every layer. */
+  /**
+   * Which projections get an adapter, in every layer: all linear ones, or some by name. Where the pivot has several of them
+   * fused in one matrix (`qkv`, `gateUp`), any of their names means that one.
+   */
   matrices: z
-    .array(z.enum(['q', 'k', 'v', 'o', 'gate', 'up', 'down']))
-    .min(1)
-    .default(['q', 'k', 'v', 'o', 'gate', 'up', 'down']),
+    .union([
+      z.literal('all'),
+      z.array(z.enum(['q', 'k', 'v', 'qkv', 'o', 'gate', 'up', 'gateUp', 'down'])).min(1),
+    ])
+    .default('all'),
   learningRate: z.number().positive().default(2e-4),
   /** Sequences in one optimizer step; `microBatch` of them go through the GPU at once. */
   batch: z.int().min(1).default(16),

@@ -1,0 +1,101 @@
+/** Merging and exporting in families whose files fuse matrices or keep them [in, out]. */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import type { LoraMatrix } from '../formats/peft.ts';
+import { openTensorFolder } from '../formats/shardedSafetensors.ts';
+import { memoryFile } from '../formats/testing.ts';
+import { testGpu, testValues } from '../gpu/testing.ts';
+import { LiveMerge } from '../merge/liveMerge.ts';
+import { adaptedMatrices, chosenMatrices } from '../models/adapters.ts';
+import { type DecoderConfig, parseConfig } from '../models/config.ts';
+import { Scorer } from '../models/scorer.ts';
+import { folderTensors } from '../models/tensorSource.ts';
+import { loadDecoder, matrixShape } from '../models/weights.ts';
+import { NodeStorage, nodeFileSource } from '../storage/nodeStorage.ts';
+import { exportModel } from './exportModel.ts';
+import { loadMerged, openMerged } from './mergedModel.ts';
+import { describeMerge } from './mergeFile.ts';
+import { mergeView } from './mergeView.ts';
+import { loadModel, type OpenModel } from './openModel.ts';
+
+const goldens = join(import.meta.dirname, '../../fixtures/goldens/models');
+const scratch = mkdtempSync(join(tmpdir(), 'alloy-families-'));
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+/** A folder's model without a tokenizer. */
+async function opened(folder: string): Promise<OpenModel> {
+  const document = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
+  const open = async (name: string) =>
+    existsSync(join(folder, name)) ? nodeFileSource(join(folder, name)) : null;
+  return {
+    name: 'pivot',
+    identity: folder,
+    config: parseConfig(document, 'config.json'),
+    text: { tokenizer: { chatTemplate: null } } as never,
+    tensors: folderTensors(await openTensorFolder(open, folder)),
+    document,
+    companions: [memoryFile(new TextEncoder().encode('{}'), 'tokenizer.json')],
+  };
+}
+
+function delta(config: DecoderConfig, seed: number): LoraMatrix[] {
+  return adaptedMatrices(config, 'all').map(({ matrix, path }, index) => {
+    const [outFeatures, inFeatures] = matrixShape(config, matrix);
+    const a = testValues(3 * inFeatures, seed + index, 0.2);
+    const b = testValues(outFeatures * 3, seed + 50 + index, 0.2);
+    return { module: path, rank: 3, scale: 2, inFeatures, outFeatures, a, b };
+  });
+}
+
+async function logProbs({ config, weights, dispose }: Awaited<ReturnType<typeof loadModel>>) {
+  const scorer = new Scorer(await testGpu(), config, weights, { topK: 4 });
+  const [rows] = await scorer.score([Array.from({ length: 14 }, (_, i) => (7 * i + 3) % config.vocabSize)]);
+  scorer.dispose();
+  dispose();
+  return rows!.labelLogProb;
+}
+
+const most = (a: Float32Array, b: Float32Array) =>
+  a.reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);
+
+test.each([
+  ['gpt2', ['qkv', 'o', 'up', 'down']],
+  ['gpt-neox', ['qkv', 'o', 'up', 'down']],
+  ['phi3-longrope', ['qkv', 'o', 'gateUp', 'down']],
+  ['olmo2-grouped', ['q', 'k', 'v', 'o', 'gate', 'up', 'down']],
+])('%s: live, realised and exported a merge is one model', async (name, matrices) => {
+  const gpu = await testGpu();
+  const pivot = await opened(join(goldens, name));
+  const deltas = [delta(pivot.config, 1), delta(pivot.config, 2)];
+  const loaded = await loadDecoder(gpu, pivot.config, pivot.tensors);
+  const live = await LiveMerge.create(gpu, pivot.config, loaded.weights, deltas, { kind: 'linear' });
+  expect(mergeView(live, ['a', 'b']).matrices).toEqual(matrices);
+  const sources = ['a', 'b'].map((source) => ({ name: source, adapter: `targets/${source}` }));
+  const merge = await describeMerge(live, pivot, sources);
+  live.dispose();
+  loaded.dispose();
+  const parts = { pivot, deltas, merge };
+  const want = await logProbs(await loadMerged(gpu, parts));
+  const model = await openMerged('merged', parts);
+  expect(most(await logProbs(await loadModel(gpu, model)), want)).toBeLessThan(2e-4);
+  expect(most(await logProbs(await loadModel(gpu, pivot)), want)).toBeGreaterThan(0.01);
+  await exportModel(model, 'f32', new NodeStorage(join(scratch, name)));
+  const exported = await opened(join(scratch, name));
+  for (const tensor of pivot.tensors.names?.() ?? [])
+    expect(exported.tensors.shape(tensor)).toEqual(pivot.tensors.shape(tensor));
+  expect(most(await logProbs(await loadModel(gpu, exported)), want)).toBeLessThan(2e-4);
+});
+
+test('names of matrices mean their counterparts in a family that fuses them', async () => {
+  const of = async (name: string) => (await opened(join(goldens, name))).config;
+  expect(chosenMatrices(await of('gpt2'), ['q', 'v', 'gate'])).toEqual(['qkv', 'up']);
+  expect(chosenMatrices(await of('phi3-longrope'), ['k', 'up'])).toEqual(['qkv', 'gateUp']);
+  expect(chosenMatrices(await of('qwen3'), ['qkv', 'gateUp'])).toEqual(['q', 'k', 'v', 'gate', 'up']);
+  expect(chosenMatrices(await of('qwen3'), ['v', 'q'])).toEqual(['q', 'v']);
+  const gpt2 = await of('gpt2');
+  expect(() => chosenMatrices(gpt2, ['router'])).toThrow(
+    'The pivot (gpt2) has no matrix "router"; choose among qkv, o, up, down in train.matrices, or all.',
+  );
+});
