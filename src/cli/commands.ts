@@ -5,6 +5,7 @@ import { exportCommand } from './commands/export.ts';
 import { fuse } from './commands/fuse.ts';
 import { merge } from './commands/merge.ts';
 import { models } from './commands/models.ts';
+import { plan } from './commands/plan.ts';
 import { score } from './commands/score.ts';
 import { tokenize } from './commands/tokenize.ts';
 
@@ -15,6 +16,7 @@ export const COMMANDS: readonly Command[] = [
   score,
   chat,
   align,
+  plan,
   fuse,
   merge,
   exportCommand,

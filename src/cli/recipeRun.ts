@@ -48,17 +48,28 @@ export async function readTextFile(path: string, shown: string, advice: string):
 
 /** What a run works with. Models of the same name get numbers, so that a report tells them apart. */
 export function runContext(
-  { terminal, shelf, progress }: CommandContext,
+  context: CommandContext,
   gpu: Gpu,
   storage: Storage,
-  { folder, file }: Omit<PlacedRecipe, 'recipe'>,
+  placed: Omit<PlacedRecipe, 'recipe'>,
   control = new JobControl(),
 ): RunContext {
-  const names = new Map<string, string>();
   return {
+    ...planContext(context, placed),
     gpu,
     store: new ArtifactStore(storage),
     control,
+    onEvent: (event) => showEvent(event, context.progress),
+  };
+}
+
+/** What a plan of a run works with: its models and its data. */
+export function planContext(
+  { terminal, shelf }: CommandContext,
+  { folder, file }: Omit<PlacedRecipe, 'recipe'>,
+): Pick<RunContext, 'openModel' | 'readText'> {
+  const names = new Map<string, string>();
+  return {
     async openModel(reference): Promise<OpenModel> {
       const model = await shelf.open(reference, folder, file);
       const name = uniqueName(model.name, reference, names);
@@ -70,7 +81,6 @@ export function runContext(
         `${file}: ${path}`,
         'name a file of JSON lines',
       ),
-    onEvent: (event) => showEvent(event, progress),
   };
 }
 
@@ -106,6 +116,9 @@ function showEvent(event: RunEvent, progress: Progress): void {
       progress.note(`${source}: ${share}, chosen for ${won} of ${conversations} conversations`);
       break;
     }
+    case 'note':
+      progress.note(event.text);
+      break;
     case 'loss':
     case 'merged':
     case 'report':

@@ -1,7 +1,9 @@
+import type { Gpu } from '../gpu/gpu.ts';
 import { canonicalTensors } from '../models/canonicalTensors.ts';
 import { formatBytes } from '../util/bytes.ts';
+import { AlloyError } from '../util/errors.ts';
 import { allowedSteps, doesNotFit, type FittedRecipe, fitRecipe, stepsText } from './memoryAdvice.ts';
-import type { FusionOnPaper, PlannedModel } from './memoryPlan.ts';
+import { type FusionOnPaper, type PlannedModel, planModel } from './memoryPlan.ts';
 import type { OpenModel } from './openModel.ts';
 import type { Recipe } from './recipe.ts';
 import type { RunContext } from './runContext.ts';
@@ -55,4 +57,29 @@ export async function guardMemory(
 function withSteps(later: FittedRecipe, first: FittedRecipe): FittedRecipe {
   const kept = first.steps.filter(({ path }) => !later.steps.some((step) => step.path === path));
   return { ...later, steps: [...kept, ...later.steps] };
+}
+
+/** What a model is going to be used for: a chat of so many tokens, scoring of texts of such lengths. */
+export type ModelUse = Parameters<typeof planModel>[1];
+
+/**
+ * Plans one model before it is loaded. Models that another runtime runs cannot be planned.
+ * @param limitBytes what may be used beside what the device holds already
+ * @throws AlloyError `out-of-memory` where it does not fit
+ */
+export async function guardModel(
+  gpu: Gpu,
+  model: OpenModel,
+  use: ModelUse,
+  limitBytes: number,
+): Promise<void> {
+  if (model.onnx) return;
+  const { peak, problem } = await planModel(plannedModel(model), use, gpu);
+  if (problem !== undefined) throw new AlloyError('out-of-memory', problem);
+  if (peak.bytes <= limitBytes) return;
+  const context = use.capacity === undefined ? '' : ' a shorter context (--context),';
+  throw new AlloyError(
+    'out-of-memory',
+    `${model.name} would take ${formatBytes(peak.bytes)} on the GPU (${formatBytes(peak.parts.weights)} for its weights), but only ${formatBytes(limitBytes)} may be used; choose${context} a smaller model or one in fewer bits, or raise the limit.`,
+  );
 }

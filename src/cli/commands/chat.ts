@@ -1,9 +1,11 @@
 import { createInterface } from 'node:readline/promises';
 import { Answerer } from '../../pipeline/answer.ts';
+import { guardModel } from '../../pipeline/memoryGuard.ts';
 import { loadAny } from '../../pipeline/mergedModel.ts';
 import type { ChatResult, Message, Sampling } from '../../pipeline/protocol.ts';
 import { AlloyError } from '../../util/errors.ts';
 import { type Command, type CommandContext, UsageError } from '../command.ts';
+import { memoryLimit } from '../memoryOption.ts';
 
 const DEFAULTS = { temperature: 0.7, topK: 40, topP: 0.95, seed: 42, maxNewTokens: 256, context: 2048 };
 
@@ -20,6 +22,7 @@ export const chat: Command = {
   --top-p X              and among the most likely that have this probability together (default ${DEFAULTS.topP})
   --seed N               same seed, same answer (default ${DEFAULTS.seed})
   --max-new-tokens N     longest answer (default ${DEFAULTS.maxNewTokens})
+  --memory SIZE          what it may take on the GPU, e.g. 1.5GB
   --context N            tokens of a whole conversation (default ${DEFAULTS.context}, at most the model's own)
 `,
   options: {
@@ -31,6 +34,7 @@ export const chat: Command = {
     seed: { type: 'string' },
     'max-new-tokens': { type: 'string' },
     context: { type: 'string' },
+    memory: { type: 'string' },
   },
   words: [1, 1],
   async run(context) {
@@ -42,6 +46,8 @@ export const chat: Command = {
     if (prompt === '') throw new AlloyError('bad-argument', '--prompt is empty; give a message.');
     const model = await shelf.open(args.word(0), terminal.folder, 'MODEL');
     const gpu = await context.gpu();
+    const tokens = Math.min(capacity, model.config.maxPositions);
+    await guardModel(gpu, model, { capacity: tokens }, memoryLimit(args));
     const loaded = await loadAny(gpu, model);
     const answerer = new Answerer(gpu, model, loaded, capacity);
     const system = args.text('system');

@@ -7,26 +7,31 @@ import { reportText } from '../../pipeline/reportText.ts';
 import { adapterFolders, fileName, writeRun } from '../../pipeline/runFolder.ts';
 import { NodeStorage } from '../../storage/nodeStorage.ts';
 import type { Command, CommandContext } from '../command.ts';
+import { memoryLimit } from '../memoryOption.ts';
 import { checkOutFolder, stageStorage } from '../outFolder.ts';
 import { movedRecipe, readRecipeFile, recipeOrigins, runContext, stopAtInterrupt } from '../recipeRun.ts';
 
 export const fuse: Command = {
   name: 'fuse',
   summary: 'Run a recipe: align, distil, merge and evaluate',
-  usage: 'fuse RECIPE [--out DIR] [--store DIR]',
+  usage: 'fuse RECIPE [--out DIR] [--store DIR] [--memory SIZE]',
   help: `RECIPE is a YAML or JSON file; its paths start from its own folder, and \${NAME} in them is an environment
 variable. Finished stages are kept, so a stopped or changed run does only what is missing.
 
   --out DIR      where the run's folder is written (default runs/NAME)
+  --memory SIZE  what it may take on the GPU, e.g. 1.5GB, instead of memory.limit of the recipe
   --store DIR    where finished stages are kept (default DIR/.alloy); runs may share one
 `,
-  options: { out: { type: 'string' }, store: { type: 'string' } },
+  options: { out: { type: 'string' }, store: { type: 'string' }, memory: { type: 'string' } },
   words: [1, 1],
   async run(context) {
     const { args, terminal } = context;
     const path = args.word(0);
     const placed = await readRecipeFile(resolve(terminal.folder, path), path);
-    const { recipe } = placed;
+    const limit = memoryLimit(args);
+    const recipe = Number.isFinite(limit)
+      ? { ...placed.recipe, memory: { ...placed.recipe.memory, limit } }
+      : placed.recipe;
     const out = resolve(terminal.folder, args.text('out') ?? join('runs', fileName(recipe.name)));
     checkOutFolder(out, '--out');
     const stages = stageStorage(context, out);

@@ -1,11 +1,13 @@
 import { resolve } from 'node:path';
 import { parseConversations } from '../../pipeline/conversations.ts';
+import { guardModel } from '../../pipeline/memoryGuard.ts';
 import { loadAny } from '../../pipeline/mergedModel.ts';
 import type { OpenModel } from '../../pipeline/openModel.ts';
 import { chatInput, rawInput, type TextScore, TextScorer, totalScore } from '../../pipeline/scoreText.ts';
 import { AlloyError } from '../../util/errors.ts';
 import { TimeLeft } from '../../util/timeLeft.ts';
 import { type Command, type CommandContext, type CommandResult, UsageError } from '../command.ts';
+import { memoryLimit } from '../memoryOption.ts';
 import { readTextFile } from '../recipeRun.ts';
 import { textTable } from '../table.ts';
 
@@ -21,6 +23,7 @@ export const score: Command = {
                  with --raw, texts, a JSON line each ({"text", "id"?})
   --raw          take the text as it is, special tokens in it parsed;
                  otherwise it is a user's message in the model's chat template
+  --memory SIZE  what it may take on the GPU, e.g. 1.5GB
   --top K        entries of the rows of next tokens, 1 to ${MOST_ROWS} (default ${ROWS}; with --data no rows)
 `,
   options: {
@@ -28,6 +31,7 @@ export const score: Command = {
     data: { type: 'string' },
     raw: { type: 'boolean' },
     top: { type: 'string' },
+    memory: { type: 'string' },
   },
   words: [1, 1],
   async run(context) {
@@ -43,6 +47,7 @@ export const score: Command = {
         : await dataJobs(context, model, data);
     if (text === '') throw new AlloyError('bad-argument', '--text is empty; give some text.');
     const gpu = await context.gpu();
+    await guardModel(gpu, model, { score: { lengths: [], topK: ROWS } }, memoryLimit(args));
     const loaded = await loadAny(gpu, model);
     const scorer = new TextScorer(gpu, model, loaded, top ?? (data === undefined ? ROWS : 1));
     try {
