@@ -140,7 +140,7 @@ export interface FakeTerminal extends Terminal {
   readonly interrupt: () => void;
 }
 
-/** Collects what is written. */
+/** Collects what is written. Downloads go into the folder, not into the person's own cache. */
 export function fakeTerminal(folder: string, environment: NodeJS.ProcessEnv = {}): FakeTerminal {
   let stdout = '';
   let stderr = '';
@@ -156,7 +156,7 @@ export function fakeTerminal(folder: string, environment: NodeJS.ProcessEnv = {}
     columns: 80,
     input: process.stdin,
     folder,
-    environment,
+    environment: { ALLOY_CACHE: join(folder, '.cache'), ...environment },
     onInterrupt(handler) {
       handlers.push(handler);
       return () => void handlers.splice(handlers.indexOf(handler), 1);
