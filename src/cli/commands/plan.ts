@@ -1,7 +1,5 @@
 import { resolve } from 'node:path';
-import { MEMORY_KINDS, type MemoryKind } from '../../gpu/memoryLedger.ts';
-import { bucketLength } from '../../models/scorer.ts';
-import { formatFor } from '../../models/tensorSource.ts';
+import type { MemoryKind } from '../../gpu/memoryLedger.ts';
 import {
   allowedSteps,
   type FittedRecipe,
@@ -10,17 +8,15 @@ import {
   memorySuggestions,
   stepsText,
 } from '../../pipeline/memoryAdvice.ts';
-import { fusionOnPaper, plannedModel } from '../../pipeline/memoryGuard.ts';
+import { fusionOnPaper } from '../../pipeline/memoryGuard.ts';
 import {
   type MemoryPlan,
   type PhaseMemory,
   type PlannedAdapter,
   planFusion,
-  planModel,
-  planTraining,
 } from '../../pipeline/memoryPlan.ts';
+import { planModelUses } from '../../pipeline/modelUses.ts';
 import type { OpenModel } from '../../pipeline/openModel.ts';
-import { parseRecipe } from '../../pipeline/recipe.ts';
 import { loadData } from '../../pipeline/runData.ts';
 import { formatBytes, parseBytes } from '../../util/bytes.ts';
 import { AlloyError } from '../../util/errors.ts';
@@ -155,36 +151,16 @@ async function planOfModel(
   const precision = args.choice('precision', PRECISIONS) ?? 'file';
   const whole = (name: string, otherwise: number) =>
     args.number(name, { least: 1, whole: true }) ?? otherwise;
-  const [capacity, tokens, batch] = [whole('context', 2048), whole('tokens', 512), whole('batch', 1)];
-  const inFile = plannedModel(open);
-  const model = { ...inFile, format: (name: string) => formatFor(precision, inFile.format(name)) };
-  const recipe = parseRecipe(
-    {
-      name: 'plan',
-      pivot: 'model',
-      sources: ['model'],
-      data: { train: ['-'], heldout: ['-'] },
-      train: {
-        rank: whole('rank', 16),
-        batch,
-        maxTokens: Math.max(8, tokens),
-        recompute: args.choice('recompute', ['off', 'light', 'on']) ?? 'off',
-        optimizer: args.choice('optimizer', ['adamw', 'adamw8bit']) ?? 'adamw',
-      },
-    },
-    'plan',
-  );
-  const lengths = [bucketLength(tokens)];
-  const plans = [
-    [`chat, ${capacity} tokens`, await planModel(model, { capacity }, adapter)],
-    [`score, ${tokens} tokens`, await planModel(model, { score: { lengths, topK: 10 } }, adapter)],
-    [
-      `train, ${batch} × ${tokens} tokens`,
-      await planTraining(model, recipe, { lengths, kept: 10 }, {}, adapter),
-    ],
-  ] as const;
-  const phases = plans.map(([phase, { peak }]) => ({ ...peak, phase }));
-  const problems = plans.flatMap(([use, { problem }]) => (problem ? [`${use}: ${problem}`] : []));
+  const uses = {
+    precision,
+    context: whole('context', 2048),
+    tokens: whole('tokens', 512),
+    batch: whole('batch', 1),
+    rank: whole('rank', 16),
+    recompute: args.choice('recompute', ['off', 'light', 'on']) ?? 'off',
+    optimizer: args.choice('optimizer', ['adamw', 'adamw8bit']) ?? 'adamw',
+  };
+  const { phases, problems } = await planModelUses(open, uses, adapter);
   const over =
     limit === undefined ? [] : phases.filter(({ bytes }) => bytes > limit).map(({ phase }) => phase);
   const verdict = over.length === 0 ? 'All of it fits' : `Too much for ${over.join('; ')}`;
@@ -206,7 +182,9 @@ async function planOfModel(
 
 /** Phases below each other, what the memory is for side by side. */
 function phaseTable(phases: readonly PhaseMemory[], what = 'phase'): string {
-  const kinds = MEMORY_KINDS.filter((kind) => phases.some(({ parts }) => parts[kind] > 0));
+  const [first] = phases;
+  const all = Object.keys(first?.parts ?? {}) as MemoryKind[];
+  const kinds = all.filter((kind) => phases.some(({ parts }) => parts[kind] > 0));
   const cell = (phase: PhaseMemory, kind: MemoryKind) =>
     phase.parts[kind] > 0 ? formatBytes(phase.parts[kind]) : '–';
   const rows = phases.map((phase) => [
