@@ -36,6 +36,21 @@ export const DECODE: DecodeCase = {
   answer: 40,
 };
 
+/** Tokens after the prompt that are compared between engines. */
+export const BEST = 4;
+
+/** A step of LoRA of rank 16 on all matrices of such a model. */
+export interface LoraCase {
+  readonly model: DecodeCase;
+  readonly rank: number;
+  readonly batch: number;
+  readonly tokens: number;
+}
+
+export const LORA: LoraCase = { model: DECODE, rank: 16, batch: 8, tokens: 512 };
+/** What a software adapter does in the time. */
+export const SMALL_LORA: LoraCase = { ...LORA, batch: 1, tokens: 128 };
+
 export function decodeConfig({ config, name }: DecodeCase): DecoderConfig {
   return parseConfig(config, name);
 }
@@ -72,9 +87,9 @@ export function decodeMatrix(decodeCase: DecodeCase, name: string): PackedTensor
   return { rows, cols, nibbles: new Uint8Array(words.buffer), scales };
 }
 
-export function decodePrompt({ prompt, config }: DecodeCase): number[] {
+export function decodeTokens({ config }: DecodeCase, count: number): number[] {
   const next = xorshift(99);
-  return Array.from({ length: prompt }, () => next() % Number(config.vocab_size));
+  return Array.from({ length: count }, () => next() % Number(config.vocab_size));
 }
 
 function xorshift(seed: number): () => number {

@@ -1,4 +1,6 @@
+import type { DecodeCase, LoraCase } from './decodeCase.ts';
 import type { TrainCase } from './trainCase.ts';
+import type { KernelTime } from './watch.ts';
 
 /** A train step that is ready to run. */
 export interface Stepper {
@@ -28,10 +30,27 @@ export interface MatmulRunner {
   firstRow(): Promise<Float32Array>;
 }
 
+export interface BestToken {
+  readonly id: number;
+  readonly below: number;
+}
+
+/** Generation after a prompt that has been read. */
+export interface DecodeRunner {
+  /** The best tokens after the prompt, with their logits below the best one's, to compare engines. */
+  readonly best: readonly BestToken[];
+  /** Greedy, `count` tokens more. */
+  decode(count: number): Promise<number[]>;
+}
+
 /** One engine, as the bench sees it; it runs in a process of its own. */
 export interface BenchEngine {
   readonly name: string;
   readonly version: string;
   openStep?(trainCase: TrainCase): Promise<Stepper>;
   openMatmul?(matmulCase: MatmulCase): Promise<MatmulRunner>;
+  openLora?(loraCase: LoraCase): Promise<Stepper>;
+  openDecode?(decodeCase: DecodeCase): Promise<DecodeRunner>;
+  /** Where the time of what was opened last goes on the GPU, by kernel. */
+  profile?(): Promise<KernelTime[]>;
 }

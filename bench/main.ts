@@ -1,77 +1,43 @@
 /*
- * `npm run bench`: our engine against others on one machine in one run. It times a whole train step (see trainCase.ts) and
- * the products of linear layers, checks that all engines compute the same numbers, and prints how many times faster ours is.
+ * `npm run bench`: our engine against others on one machine in one run. It times train steps, products of linear layers and
+ * generation, checks that all engines compute the same numbers, and prints the table of targets.
  */
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import { WebGpu } from '../src/gpu/webGpu.ts';
-import { AlloyError } from '../src/util/errors.ts';
+import { targetChart } from './chart.ts';
+import { DECODE, LORA, SMALL_LORA } from './decodeCase.ts';
+import { writeSection } from './document.ts';
 import { LARGE_MATMULS, MATMULS } from './matmulCase.ts';
-import {
-  type Failure,
-  type MatmulResult,
-  measureMatmul,
-  measureStep,
-  type StepResult,
-  type Suite,
-} from './measure.ts';
+import { type Failure, measureColdStart, measureMatmul, measureStep, type Suite } from './measure.ts';
+import { measureDecode } from './measureDecode.ts';
 import { provideNavigatorGpu } from './navigatorGpu.ts';
+import { type Options, readOptions, usage } from './options.ts';
 import { RemoteEngine } from './remoteEngine.ts';
-import { type BenchReport, matmulTable, ratiosOf, stepTable } from './report.ts';
+import {
+  type BenchReport,
+  decodeTable,
+  matmulTable,
+  OURS,
+  profileTable,
+  ratiosOf,
+  stepTable,
+  targetTable,
+} from './report.ts';
+import { targetRows } from './targets.ts';
+import { findTorch, measureTorch } from './torch.ts';
 import { LARGE, SMALL } from './trainCase.ts';
 import { ENGINES, serveEngine } from './worker.ts';
 
-const USAGE = `npm run bench [-- OPTIONS]
-  --only step,matmul    what to measure (default: both)
-  --engines a,b         of ${Object.keys(ENGINES).join(', ')} (default: all)
-  --seconds N           time for the rounds of a train step (default 90)
-  --large               also a large train step and 4096-wide products (default on a real GPU)
-  --out FILE            where the JSON goes (default bench.json)
-  --pack DIR            instead of measuring, pack all of it for a bare Linux machine with a GPU driver`;
-
-interface Options {
-  readonly step: boolean;
-  readonly matmul: boolean;
-  readonly engines: readonly string[];
-  readonly seconds: number;
-  readonly large: boolean;
-  readonly out: string;
-}
-
-function list(value: string | undefined, known: readonly string[], option: string): readonly string[] {
-  const names = value === undefined ? known : value.split(',');
-  const unknown = names.find((name) => !known.includes(name));
-  if (unknown !== undefined) {
-    throw new AlloyError('bad-argument', `--${option} has no "${unknown}"; choose from ${known.join(', ')}.`);
-  }
-  return names;
-}
-
-function readOptions(args: string[]): Options {
-  const { values } = parseArgs({
-    args,
-    options: {
-      only: { type: 'string' },
-      engines: { type: 'string' },
-      seconds: { type: 'string', default: '90' },
-      large: { type: 'boolean', default: false },
-      out: { type: 'string', default: 'bench.json' },
-    },
-  });
-  const only = list(values.only, ['step', 'matmul'], 'only');
-  const seconds = Number(values.seconds);
-  if (!(seconds >= 0))
-    throw new AlloyError('bad-argument', `--seconds ${values.seconds} is not a number of seconds.`);
-  return {
-    step: only.includes('step'),
-    matmul: only.includes('matmul'),
-    engines: list(values.engines, Object.keys(ENGINES), 'engines'),
-    seconds,
-    large: values.large,
-    out: values.out,
-  };
-}
+const PROGRAM = fileURLToPath(import.meta.url);
+/** Where engines have something to say. */
+const ABLE: Readonly<Record<'step' | 'f32' | 'q4' | 'decode', readonly string[]>> = {
+  step: [OURS, 'jax-js', 'tfjs'],
+  f32: Object.keys(ENGINES),
+  q4: [OURS, 'onnxruntime-web'],
+  decode: [OURS, 'onnxruntime-web'],
+};
 
 const print = (text = '') => console.log(text);
 
@@ -80,81 +46,169 @@ async function describeAdapter(): Promise<{ adapter: string; software: boolean }
   return { adapter: gpu.name, software: gpu.info.software };
 }
 
-async function measureSteps(
-  engines: readonly RemoteEngine[],
-  options: Options,
-  large: boolean,
-): Promise<Suite<StepResult>[]> {
-  const trainers = engines.filter(({ name }) => name !== 'onnxruntime-web');
-  const suites: Suite<StepResult>[] = [];
-  for (const trainCase of large ? [SMALL, LARGE] : [SMALL]) {
-    const { width, layers, vocab, tokens, batch } = trainCase;
-    print(
-      `\nTrain step "${trainCase.name}": D ${width}, L ${layers}, V ${vocab}, T ${tokens}, B ${batch}, AdamW`,
-    );
-    const suite = await measureStep(trainers, trainCase, { seconds: options.seconds, maxRounds: 60 });
-    print(stepTable(suite));
-    suites.push(suite);
+class Bench {
+  readonly #options: Options;
+  readonly #engines: readonly RemoteEngine[];
+  readonly #large: boolean;
+  readonly #software: boolean;
+  readonly failures: Failure[] = [];
+
+  constructor(options: Options, engines: readonly RemoteEngine[], software: boolean) {
+    this.#options = options;
+    this.#engines = engines;
+    this.#software = software;
+    this.#large = options.large || !software;
   }
-  return suites;
+
+  async steps(): Promise<BenchReport['steps']> {
+    const { parts, seconds } = this.#options;
+    const suites = [];
+    for (const trainCase of parts.has('step') ? [SMALL, ...(this.#large ? [LARGE] : [])] : []) {
+      const { width, layers, vocab, tokens, batch } = trainCase;
+      print(
+        `\nTrain step "${trainCase.name}": D ${width}, L ${layers}, V ${vocab}, T ${tokens}, B ${batch}, AdamW`,
+      );
+      const suite = await measureStep(this.#able('step'), trainCase, { seconds, maxRounds: 60 });
+      suites.push(this.#note(suite, stepTable(suite)));
+      await this.#profile();
+    }
+    if (parts.has('lora')) {
+      const loraCase = this.#software ? SMALL_LORA : LORA;
+      const { rank, batch, tokens, model } = loraCase;
+      print(`\nLoRA step: rank ${rank}, T ${tokens}, B ${batch}, on ${model.name}`);
+      const rounds = { seconds: Math.min(seconds, 30), maxRounds: 20 };
+      const suite = await measureStep(
+        this.#engines.filter(({ name }) => name === OURS),
+        loraCase,
+        rounds,
+      );
+      suites.push(this.#note(suite, stepTable(suite)));
+      await this.#profile();
+    }
+    return suites;
+  }
+
+  async matmuls(): Promise<BenchReport['matmuls']> {
+    const suites = [];
+    const cases = this.#large ? [...MATMULS, ...LARGE_MATMULS] : MATMULS;
+    for (const matmulCase of this.#options.parts.has('matmul') ? cases : []) {
+      print(`\nProduct ${matmulCase.name}`);
+      const suite = await measureMatmul(this.#able(matmulCase.weights), matmulCase);
+      suites.push(this.#note(suite, matmulTable(suite)));
+    }
+    return suites;
+  }
+
+  async decodes(): Promise<BenchReport['decodes']> {
+    if (!this.#options.parts.has('decode')) return [];
+    const decodeCase = this.#options.quick ? { ...DECODE, prompt: 56, answer: 20 } : DECODE;
+    const { name, prompt, answer } = decodeCase;
+    print(`\nGeneration: ${name}, ${prompt} tokens and ${answer} behind them`);
+    const suite = await measureDecode(this.#able('decode'), decodeCase);
+    this.#note(suite, decodeTable(suite));
+    await this.#profile();
+    return [suite];
+  }
+
+  async coldStart(): Promise<BenchReport['coldStart']> {
+    if (!this.#options.parts.has('cold') || this.#options.quick) return undefined;
+    const start = await measureColdStart(PROGRAM, OURS, SMALL);
+    print(`\nCold start to the first step: ${start.ms.toFixed(0)} ms, ${start.pipelines} pipelines`);
+    return start;
+  }
+
+  #able(what: keyof typeof ABLE): RemoteEngine[] {
+    return this.#engines.filter(({ name }) => ABLE[what].includes(name));
+  }
+
+  #note<R>(suite: Suite<R>, table: string): Suite<R> {
+    print(table);
+    this.failures.push(...suite.failures);
+    return suite;
+  }
+
+  async #profile(): Promise<void> {
+    const ours = this.#engines.find(({ name }) => name === OURS);
+    if (!this.#options.profile || !ours) return;
+    const { kernels = [] } = await ours.ask({ kind: 'profile' });
+    print(
+      `\n${kernels.length > 0 ? profileTable(kernels) : 'This adapter has no timestamps to profile with.'}`,
+    );
+  }
 }
 
-async function measureMatmuls(
-  engines: readonly RemoteEngine[],
-  large: boolean,
-): Promise<Suite<MatmulResult>[]> {
-  const suites: Suite<MatmulResult>[] = [];
-  for (const matmulCase of large ? [...MATMULS, ...LARGE_MATMULS] : MATMULS) {
-    const able = engines.filter(
-      ({ name }) => matmulCase.weights === 'f32' || name === 'alloy' || name === 'onnxruntime-web',
-    );
-    print(`\nProduct ${matmulCase.name}`);
-    const suite = await measureMatmul(able, matmulCase);
-    print(matmulTable(suite));
-    suites.push(suite);
+async function openEngines(names: readonly string[], failures: Failure[]) {
+  const versions: Record<string, string> = {};
+  const engines: RemoteEngine[] = [];
+  for (const name of names) {
+    const engine = new RemoteEngine(PROGRAM, name);
+    try {
+      versions[name] = (await engine.ask({ kind: 'open' })).version ?? '';
+      engines.push(engine);
+    } catch (error) {
+      engine.close();
+      failures.push({ engine: name, what: 'start', reason: (error as Error).message });
+    }
   }
-  return suites;
+  return { versions, engines };
 }
 
 async function main(args: string[]): Promise<number> {
   if (args.includes('--help')) {
-    print(USAGE);
+    print(usage(Object.keys(ENGINES)));
     return 0;
   }
-  const options = readOptions(args);
+  const options = readOptions(args, Object.keys(ENGINES));
   const { adapter, software } = await describeAdapter();
   print(`Adapter: ${adapter}${software ? ' (software)' : ''}`);
-  const large = options.large || !software;
-  const engines = options.engines.map((name) => new RemoteEngine(fileURLToPath(import.meta.url), name));
-  const versions: Record<string, string> = {};
   const failures: Failure[] = [];
-  const open: RemoteEngine[] = [];
-  for (const engine of engines) {
-    try {
-      versions[engine.name] = (await engine.ask({ kind: 'open' })).version ?? '';
-      open.push(engine);
-    } catch (error) {
-      failures.push({ engine: engine.name, what: 'start', reason: (error as Error).message });
-    }
-  }
-  print(
-    `Engines: ${Object.entries(versions)
-      .map((entry) => entry.join(' '))
-      .join(', ')}`,
-  );
-  const steps = options.step ? await measureSteps(open, options, large) : [];
-  const matmuls = options.matmul ? await measureMatmuls(open, large) : [];
+  const { versions, engines } = await openEngines(options.engines, failures);
+  const torch = findTorch(software);
+  const found = Object.entries(versions).map((entry) => entry.join(' '));
+  print(`Engines: ${[...found, torch.version ? `PyTorch ${torch.version}` : ''].filter(Boolean).join(', ')}`);
+  const bench = new Bench(options, engines, software);
+  const coldStart = await bench.coldStart();
+  const steps = await bench.steps();
+  const matmuls = await bench.matmuls();
+  const decodes = await bench.decodes();
   for (const engine of engines) engine.close();
   const ratios = Object.fromEntries([
     ...steps.map(({ name, results }) => [`step ${name}`, ratiosOf(results, ({ medianMs }) => medianMs)]),
     ...matmuls.map(({ name, results }) => [name, ratiosOf(results, ({ bestMs }) => bestMs)]),
+    ...decodes.map(({ name, results }) => [name, ratiosOf(results, ({ msPerToken }) => msPerToken)]),
   ]) as BenchReport['ratios'];
-  const report: BenchReport = { adapter, software, node: process.version, versions, steps, matmuls, ratios };
-  writeFileSync(options.out, `${JSON.stringify(report, undefined, 2)}\n`);
-  failures.push(...steps.flatMap((suite) => suite.failures), ...matmuls.flatMap((suite) => suite.failures));
+  const report: BenchReport = {
+    adapter,
+    software,
+    node: process.version,
+    versions,
+    steps,
+    matmuls,
+    decodes,
+    torch: measureTorch(
+      torch,
+      steps.map(({ name }) => name),
+    ),
+    ...(coldStart && { coldStart }),
+    ratios,
+  };
+  write(report, options);
+  failures.push(...bench.failures);
   for (const { engine, what, reason } of failures) print(`\nFAILED ${engine}, ${what}: ${reason}`);
-  print(`\nWritten to ${options.out}`);
   return failures.length > 0 ? 1 : 0;
+}
+
+/** Prints the table of targets and keeps everything: JSON, a picture and, after a whole run, docs/performance.md. */
+function write(report: BenchReport, options: Options): void {
+  const rows = targetRows(report);
+  print(`\n${targetTable(rows)}`);
+  const picture = `${options.out.replace(/\.json$/, '')}.svg`;
+  writeFileSync(options.out, `${JSON.stringify({ ...report, targets: rows }, undefined, 2)}\n`);
+  writeFileSync(picture, targetChart(rows, report.adapter));
+  const document = join('docs', 'performance.md');
+  const kept = options.whole && existsSync(document) ? [document] : [];
+  if (kept.length > 0) writeSection(document, report, rows);
+  print(`\nWritten to ${[options.out, picture, ...kept].join(', ')}`);
 }
 
 if (process.argv[2] === '--worker') {

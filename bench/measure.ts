@@ -1,7 +1,14 @@
+import type { LoraCase } from './decodeCase.ts';
 import type { MatmulCase } from './engine.ts';
 import { expectedRow, matmulFlops } from './matmulCase.ts';
-import type { RemoteEngine } from './remoteEngine.ts';
+import { RemoteEngine } from './remoteEngine.ts';
 import { SMALL, SMALL_LOSSES, stepFlops, type TrainCase } from './trainCase.ts';
+import type { Request } from './worker.ts';
+
+/** What a train step is called among the results. */
+function nameOf(stepCase: TrainCase | LoraCase): string {
+  return 'rank' in stepCase ? 'lora' : stepCase.name;
+}
 
 export interface StepResult {
   readonly engine: string;
@@ -73,7 +80,7 @@ async function eachAlive(
  */
 export async function measureStep(
   engines: readonly RemoteEngine[],
-  trainCase: TrainCase,
+  stepCase: TrainCase | LoraCase,
   { seconds, maxRounds }: { seconds: number; maxRounds: number },
 ): Promise<Suite<StepResult>> {
   const failures: Failure[] = [];
@@ -88,15 +95,18 @@ export async function measureStep(
     losses.get(engine)?.push(reply.loss ?? Number.NaN);
     counts.set(engine, reply.counts ?? {});
   };
-  await eachAlive(alive, failures, trainCase.name, async (engine) => {
-    const opened = await engine.ask({ kind: 'openStep', trainCase });
+  const name = nameOf(stepCase);
+  const open: Request =
+    'rank' in stepCase ? { kind: 'openLora', loraCase: stepCase } : { kind: 'openStep', trainCase: stepCase };
+  await eachAlive(alive, failures, name, async (engine) => {
+    const opened = await engine.ask(open);
     await step(engine);
     firstMs.set(engine, opened.ms + (times.get(engine)?.[0] ?? 0));
   });
   const started = performance.now();
   for (let round = 1; round < maxRounds + WARM_UP; round++) {
     if (round >= 2 * WARM_UP && performance.now() - started > seconds * 1000) break;
-    await eachAlive(alive, failures, trainCase.name, step);
+    await eachAlive(alive, failures, name, step);
   }
   const results = [...alive].map((engine): StepResult => {
     const timed = (times.get(engine) ?? []).slice(WARM_UP);
@@ -106,22 +116,22 @@ export async function measureStep(
       firstMs: firstMs.get(engine) ?? Number.NaN,
       medianMs,
       bestMs: Math.min(...timed),
-      gflops: stepFlops(trainCase) / medianMs / 1e6,
+      gflops: 'rank' in stepCase ? Number.NaN : stepFlops(stepCase) / medianMs / 1e6,
       losses: (losses.get(engine) ?? []).slice(0, 4),
       counts: counts.get(engine) ?? {},
     };
   });
   for (const { engine, losses } of results) {
-    const expected = trainCase === SMALL ? SMALL_LOSSES : (results[0]?.losses ?? []);
+    const expected = stepCase === SMALL ? SMALL_LOSSES : (results[0]?.losses ?? []);
     const off = losses.findIndex(
       (loss, index) => !(Math.abs(loss - (expected[index] ?? loss)) <= LOSS_TOLERANCE),
     );
     if (off >= 0) {
       const reason = `loss ${off + 1} is ${losses[off]?.toFixed(5)}, not ${expected[off]?.toFixed(5)}`;
-      failures.push({ engine, what: trainCase.name, reason });
+      failures.push({ engine, what: name, reason });
     }
   }
-  return { name: trainCase.name, results, failures };
+  return { name, results, failures };
 }
 
 const BATCH_MS = 300;
@@ -164,4 +174,27 @@ export async function measureMatmul(
     return { engine: engine.name, bestMs, gflops, error: errors.get(engine) ?? Number.NaN };
   });
   return { name: matmulCase.name, results, failures };
+}
+
+/** Switches the drivers' shader caches off, each by its own word. */
+const NO_CACHES = { MESA_SHADER_CACHE_DISABLE: 'true', __GL_SHADER_DISK_CACHE: '0' };
+
+/** A process of its own: from opening the device to the first loss of a step, with nothing compiled before. */
+export async function measureColdStart(
+  program: string,
+  name: string,
+  trainCase: TrainCase,
+): Promise<{ ms: number; pipelines: number }> {
+  const engine = new RemoteEngine(program, name, NO_CACHES);
+  try {
+    const asked = [
+      await engine.ask({ kind: 'open' }),
+      await engine.ask({ kind: 'openStep', trainCase }),
+      await engine.ask({ kind: 'step' }),
+    ];
+    const pipelines = asked.at(-1)?.counts?.pipelines ?? Number.NaN;
+    return { ms: asked.reduce((sum, { ms }) => sum + ms, 0), pipelines };
+  } finally {
+    engine.close();
+  }
 }

@@ -8,10 +8,16 @@ export class RemoteEngine {
   /** Why the engine can no longer be asked. */
   #gone: string | undefined;
 
-  /** @param program the bundled bench, which serves an engine when started with `--worker NAME` */
-  constructor(program: string, name: string) {
+  /**
+   * @param program the bundled bench, which serves an engine when started with `--worker NAME`
+   * @param environment added to that of this process
+   */
+  constructor(program: string, name: string, environment: Readonly<Record<string, string>> = {}) {
     this.name = name;
-    this.#child = fork(program, ['--worker', name], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    this.#child = fork(program, ['--worker', name], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: { ...process.env, ...environment },
+    });
     let lastWords = '';
     this.#child.stderr?.on('data', (chunk: Buffer) => {
       lastWords = `${lastWords}${chunk}`.slice(-2000);

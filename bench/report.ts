@@ -1,4 +1,7 @@
 import type { MatmulResult, StepResult, Suite } from './measure.ts';
+import type { DecodeResult } from './measureDecode.ts';
+import { digits, isReached, reachedShare, type TargetRow, withUnit } from './targetRow.ts';
+import type { KernelTime } from './watch.ts';
 
 export interface BenchReport {
   readonly adapter: string;
@@ -7,11 +10,17 @@ export interface BenchReport {
   readonly versions: Readonly<Record<string, string>>;
   readonly steps: readonly Suite<StepResult>[];
   readonly matmuls: readonly Suite<MatmulResult>[];
+  readonly decodes: readonly Suite<DecodeResult>[];
+  /** Milliseconds a step by case, or why there are none. */
+  readonly torch: { readonly ms: Readonly<Record<string, number>>; readonly reason?: string };
+  /** A process of its own without shader caches, from opening the device to the first loss. */
+  readonly coldStart?: { readonly ms: number; readonly pipelines: number };
   /** Time of the peer over ours, by suite and peer: above 1 we are faster. */
   readonly ratios: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
-const OURS = 'alloy';
+/** The name of our engine among the others. */
+export const OURS = 'alloy';
 
 /** Time of each peer over ours. */
 export function ratiosOf<R extends { readonly engine: string }>(
@@ -30,7 +39,9 @@ function table(rows: readonly (readonly string[])[]): string {
     .map((row) =>
       row
         .map((cell, column) =>
-          column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
+          column === 0 || rows[0]?.[column] === '' || rows[0]?.[column] === 'from'
+            ? cell.padEnd(widths[column] ?? 0)
+            : cell.padStart(widths[column] ?? 0),
         )
         .join('  '),
     )
@@ -39,7 +50,6 @@ function table(rows: readonly (readonly string[])[]): string {
 }
 
 const times = (ratio: number | undefined) => (ratio === undefined ? '' : `${ratio.toFixed(2)}x`);
-const digits = (value: number) => value.toPrecision(value >= 100 ? 4 : 3);
 
 export function stepTable({ results }: Suite<StepResult>): string {
   const ratios = ratiosOf(results, ({ medianMs }) => medianMs);
@@ -56,6 +66,43 @@ export function stepTable({ results }: Suite<StepResult>): string {
   ]);
 }
 
+export function decodeTable({ results }: Suite<DecodeResult>): string {
+  const ratios = ratiosOf(results, ({ msPerToken }) => msPerToken);
+  return table([
+    ['engine', 'first ms', 'ms a token', 'tokens/s', 'our speed-up'],
+    ...results.map((one) => [
+      one.engine,
+      one.firstMs.toFixed(0),
+      digits(one.msPerToken),
+      digits(one.tokensPerSecond),
+      times(ratios[one.engine]),
+    ]),
+  ]);
+}
+
+const BAR = 24;
+
+/** The table of targets with a bar for each: full where the target is reached. */
+export function targetTable(rows: readonly TargetRow[]): string {
+  return table([
+    ['what', 'target', 'now', '', 'from'],
+    ...rows.map((row) => [
+      row.what,
+      row.target === undefined ? '–' : `${row.less ? '≤' : '≥'} ${withUnit(row.target, row.unit)}`,
+      row.value === undefined ? '–' : withUnit(row.value, row.unit),
+      bar(row),
+      `${isReached(row) === false ? 'MISSED  ' : ''}${row.note}`,
+    ]),
+  ]);
+}
+
+function bar(row: TargetRow): string {
+  const share = reachedShare(row);
+  if (share === undefined) return '';
+  const filled = Math.round(BAR * Math.min(1, share));
+  return `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)}`;
+}
+
 export function matmulTable({ results }: Suite<MatmulResult>): string {
   const ratios = ratiosOf(results, ({ bestMs }) => bestMs);
   return table([
@@ -66,6 +113,27 @@ export function matmulTable({ results }: Suite<MatmulResult>): string {
       digits(one.gflops),
       times(ratios[one.engine]),
       one.error.toExponential(1),
+    ]),
+  ]);
+}
+
+/** Kernels by time, with the share of each; those below half a percent together. */
+export function profileTable(kernels: readonly KernelTime[]): string {
+  const total = kernels.reduce((sum, { ms }) => sum + ms, 0);
+  const large = kernels.filter(({ ms }) => ms >= 0.005 * total);
+  const rest = kernels.filter((one) => !large.includes(one));
+  const sum = (of: (one: KernelTime) => number) => rest.reduce((all, one) => all + of(one), 0);
+  const rows = [
+    ...large,
+    { kernel: `${rest.length} others`, dispatches: sum((one) => one.dispatches), ms: sum(({ ms }) => ms) },
+  ];
+  return table([
+    ['kernel', 'dispatches', 'ms', 'share'],
+    ...rows.map(({ kernel, dispatches, ms }) => [
+      kernel,
+      `${dispatches}`,
+      digits(ms),
+      `${((100 * ms) / total).toFixed(1)} %`,
     ]),
   ]);
 }

@@ -127,9 +127,17 @@ export function rotaryTables({ tokens, width, heads }: TrainCase): {
   return { cos: Float32Array.from(angles, Math.cos), sin: Float32Array.from(angles, Math.sin) };
 }
 
+function matrixWeights({ width, layers, feedForward, vocab }: TrainCase): number {
+  return layers * (4 * width * width + 3 * width * feedForward) + vocab * width;
+}
+
+/** Floating-point operations of the matrix products of one step: forward once, backward twice. */
+export function matrixFlops(trainCase: TrainCase): number {
+  return 6 * trainCase.batch * trainCase.tokens * matrixWeights(trainCase);
+}
+
 /** Floating-point operations of one step with full attention: forward once, backward twice. */
-export function stepFlops({ width, layers, feedForward, vocab, tokens, batch }: TrainCase): number {
-  const matrices = layers * (4 * width * width + 3 * width * feedForward) + vocab * width;
-  const attention = layers * 2 * 2 * tokens * width;
-  return 3 * batch * tokens * (2 * matrices + attention);
+export function stepFlops(trainCase: TrainCase): number {
+  const { width, layers, tokens, batch } = trainCase;
+  return matrixFlops(trainCase) + 3 * batch * tokens * layers * 2 * 2 * tokens * width;
 }

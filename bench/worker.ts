@@ -2,9 +2,11 @@
  * One engine in a process of its own: engines share no device, no cache and no global state, and one that crashes takes
  * nothing with it. It answers one request at a time.
  */
-import type { BenchEngine, MatmulCase, MatmulRunner, Stepper } from './engine.ts';
+import type { DecodeCase, LoraCase } from './decodeCase.ts';
+import type { BenchEngine, BestToken, DecodeRunner, MatmulCase, MatmulRunner, Stepper } from './engine.ts';
 import { provideNavigatorGpu } from './navigatorGpu.ts';
 import type { TrainCase } from './trainCase.ts';
+import type { KernelTime } from './watch.ts';
 
 export const ENGINES: Readonly<Record<string, () => Promise<BenchEngine>>> = {
   alloy: async () => (await import('./ours.ts')).openOurs(),
@@ -16,7 +18,11 @@ export const ENGINES: Readonly<Record<string, () => Promise<BenchEngine>>> = {
 export type Request =
   | { readonly kind: 'open' }
   | { readonly kind: 'openStep'; readonly trainCase: TrainCase }
+  | { readonly kind: 'openLora'; readonly loraCase: LoraCase }
   | { readonly kind: 'step' }
+  | { readonly kind: 'openDecode'; readonly decodeCase: DecodeCase }
+  | { readonly kind: 'decode'; readonly count: number }
+  | { readonly kind: 'profile' }
   | { readonly kind: 'openMatmul'; readonly matmulCase: MatmulCase }
   | { readonly kind: 'run'; readonly count: number };
 
@@ -28,6 +34,12 @@ export interface Reply {
   /** `step` */
   readonly loss?: number;
   readonly counts?: Readonly<Record<string, number>>;
+  /** `openDecode` */
+  readonly best?: readonly BestToken[];
+  /** `decode` */
+  readonly ids?: readonly number[];
+  /** `profile` */
+  readonly kernels?: readonly KernelTime[];
   /** `openMatmul`: the first row of the product. */
   readonly row?: readonly number[];
 }
@@ -37,6 +49,7 @@ export async function serveEngine(name: string): Promise<void> {
   let engine: BenchEngine | undefined;
   let stepper: Stepper | undefined;
   let runner: MatmulRunner | undefined;
+  let decoder: DecodeRunner | undefined;
 
   async function handle(request: Request): Promise<Omit<Reply, 'ms'>> {
     switch (request.kind) {
@@ -48,6 +61,17 @@ export async function serveEngine(name: string): Promise<void> {
       case 'openStep':
         stepper = await engine?.openStep?.(request.trainCase);
         return {};
+      case 'openLora':
+        stepper = await engine?.openLora?.(request.loraCase);
+        return {};
+      case 'openDecode':
+        decoder = await engine?.openDecode?.(request.decodeCase);
+        return { best: decoder?.best ?? [] };
+      case 'decode':
+        if (!decoder) throw new Error(`${name} does not generate`);
+        return { ids: await decoder.decode(request.count) };
+      case 'profile':
+        return { kernels: (await engine?.profile?.()) ?? [] };
       case 'step': {
         if (!stepper) throw new Error(`${name} has no train step`);
         const loss = await stepper.step();

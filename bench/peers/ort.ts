@@ -7,6 +7,7 @@ import * as ort from 'onnxruntime-web/webgpu';
 import type { BenchEngine, MatmulCase, MatmulRunner } from '../engine.ts';
 import { matmulInput } from '../matmulCase.ts';
 import { matmulModel } from '../onnxModel.ts';
+import { openOrtDecode } from './ortDecode.ts';
 
 /** Put beside the bundled program by whoever bundles it. */
 export const ORT_WASM = 'ort-wasm-simd-threaded.asyncify.wasm';
@@ -34,6 +35,7 @@ async function openDevice(): Promise<GPUDevice> {
   const { maxBufferSize, maxStorageBufferBindingSize, maxComputeWorkgroupStorageSize } = adapter.limits;
   const { maxComputeInvocationsPerWorkgroup, maxComputeWorkgroupSizeX, maxComputeWorkgroupSizeY } =
     adapter.limits;
+  const { maxStorageBuffersPerShaderStage } = adapter.limits;
   const wanted = ['shader-f16', 'subgroups'] as const;
   const device = await adapter.requestDevice({
     requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
@@ -44,6 +46,7 @@ async function openDevice(): Promise<GPUDevice> {
       maxComputeInvocationsPerWorkgroup,
       maxComputeWorkgroupSizeX,
       maxComputeWorkgroupSizeY,
+      maxStorageBuffersPerShaderStage,
     },
   });
   acceptSharedMemory(device.queue);
@@ -92,5 +95,6 @@ export async function openOrt(): Promise<BenchEngine> {
     name: 'onnxruntime-web',
     version: ort.env.versions.web ?? '',
     openMatmul: (matmulCase) => openMatmul(device, matmulCase),
+    openDecode: (decodeCase) => openOrtDecode(device, decodeCase),
   };
 }
