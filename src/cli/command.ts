@@ -24,6 +24,8 @@ export interface CommandContext {
   readonly quiet: boolean;
   /** Opens the device when it is first asked for. */
   gpu(): Promise<Gpu>;
+  /** Opens another one, after a loss. */
+  reopenGpu(): Promise<Gpu>;
 }
 
 /** What a command found: one JSON document, and the same for people. */

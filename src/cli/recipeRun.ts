@@ -119,6 +119,9 @@ function showEvent(event: RunEvent, progress: Progress): void {
     case 'note':
       progress.note(event.text);
       break;
+    case 'reopened':
+      progress.note('The GPU was lost; it was opened again, and the run goes on from its last checkpoint.');
+      break;
     case 'loss':
     case 'merged':
     case 'report':

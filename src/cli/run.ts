@@ -61,6 +61,10 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
       opened ??= openDawnGpu();
       return opened;
     },
+    reopenGpu() {
+      opened = openDawnGpu();
+      return opened;
+    },
   };
   try {
     const result = await command.run(context);

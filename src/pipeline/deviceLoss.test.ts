@@ -32,19 +32,24 @@ test('a lost device fails what waits for it, and everything goes on with the nex
 
   const watched = engine.deviceLost();
   const first: RunEvent[] = [];
+  let goneAgain = watched;
   const run = engine.fuse(recipe, (event) => {
     first.push(event);
     if (event.kind === 'loss' && event.step >= 2) lose();
+    // The run goes on once by itself; the second loss ends it.
+    if (event.kind === 'reopened') goneAgain = engine.deviceLost();
   });
   await expect(run).rejects.toMatchObject(lost);
   expect(await watched).not.toBe('');
-  expect(await engine.deviceLost()).toBe(await watched);
+  expect(first.filter(({ kind }) => kind === 'reopened')).toHaveLength(1);
+  expect(opened).toHaveLength(2);
+  expect(await engine.deviceLost()).toBe(await goneAgain);
   await expect(engine.nextTokens('pivot', question, 3)).rejects.toMatchObject(lost);
   await expect(engine.memory()).rejects.toMatchObject(lost);
   expect(await engine.models()).toHaveLength(3);
 
   await engine.open();
-  expect(opened).toHaveLength(2);
+  expect(opened).toHaveLength(3);
   const second: RunEvent[] = [];
   expect(await engine.fuse(recipe, (event) => second.push(event))).toBe('done');
   const resumed = second.find((event) => event.kind === 'loss');
@@ -72,6 +77,42 @@ test('a lost device fails what waits for it, and everything goes on with the nex
   expect(await gone).toMatch(/error/);
   await expect(engine.mergeView()).rejects.toMatchObject(lost);
   await engine.open();
-  expect(opened).toHaveLength(4);
+  expect(opened).toHaveLength(5);
   expect(await engine.nextTokens('fused', question, 8)).toEqual(before);
 }, 240_000);
+
+test('a device lost inside a step: the run goes on by itself and ends with the numbers of a run without a loss', async () => {
+  const run = async (loseAfter: number | undefined) => {
+    const opened: WebGpu[] = [];
+    const engine = new StudioEngine(
+      tinyHost(async () => {
+        const gpu = await WebGpu.open(await openDawn());
+        opened.push(gpu);
+        return gpu;
+      }),
+    );
+    const events: RunEvent[] = [];
+    const outcome = await engine.fuse(recipe, (event) => {
+      events.push(event);
+      const [gpu] = opened;
+      if (event.kind !== 'loss' || event.step !== 2 || opened.length > 1 || !gpu || loseAfter === undefined)
+        return;
+      // A step is many submits: the device goes between two of them.
+      const { queue } = gpu.device;
+      const submit = queue.submit.bind(queue);
+      let left = loseAfter;
+      queue.submit = (commands) => {
+        submit(commands);
+        if (left-- === 0) gpu.device.destroy();
+        return undefined;
+      };
+    });
+    expect(outcome).toBe('done');
+    const report = events.find((event) => event.kind === 'report')!.report;
+    for (const gpu of opened) gpu.dispose();
+    return { reopened: events.filter(({ kind }) => kind === 'reopened').length, suites: report.suites };
+  };
+  const calm = await run(undefined);
+  expect(calm.reopened).toBe(0);
+  expect(await run(5)).toEqual({ reopened: 1, suites: calm.suites });
+}, 120_000);

@@ -150,6 +150,10 @@ export type RunEvent =
       readonly distillation: number;
       readonly learningRate: number;
     }
+  /** A sentence about how a stage runs. */
+  | { readonly kind: 'note'; readonly text: string }
+  /** The device was lost and another one opened; the run goes on from its last checkpoint. */
+  | { readonly kind: 'reopened'; readonly reason: string }
   | { readonly kind: 'alignment'; readonly summary: AlignmentSummary }
   | { readonly kind: 'merged' }
   | { readonly kind: 'report'; readonly report: Report }
@@ -219,10 +223,10 @@ export interface NextToken {
 export interface HubForm {
   /** Names it to `hubGet`, at the commit that was looked at. */
   readonly reference: string;
-  readonly format: 'safetensors' | 'gguf';
+  readonly format: HeldModel['format'];
   /** `Q4_K_M`, `BF16`. */
   readonly label: string;
-  /** The GGUF file; absent for a folder of safetensors. */
+  /** The GGUF or ONNX file; absent for a folder of safetensors. */
   readonly file?: string;
   readonly bytes: number;
   readonly here: boolean;

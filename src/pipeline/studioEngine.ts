@@ -189,7 +189,10 @@ export class StudioEngine implements Engine {
     return this.#recipe;
   }
 
-  /** Does one run; only one at a time. @param work gets a taker of what the run tells before its end */
+  /**
+   * Does one run; only one at a time. Where the device is lost under it, it goes on once with another one.
+   * @param work gets a taker of what the run tells before its end
+   */
   async #asJob(
     pacer: EventPacer,
     work: (job: JobControl, take: (event: RunEvent) => void) => Promise<void>,
@@ -197,19 +200,37 @@ export class StudioEngine implements Engine {
     if (this.#job) {
       throw new AlloyError('bad-argument', 'A fusion is running already; stop it before another one starts.');
     }
-    const job = new JobControl((state) => pacer.send({ kind: 'state', state }));
-    this.#job = job;
-    try {
-      await work(job, (event) => {
+    const begin = () => {
+      const job = new JobControl((state) => pacer.send({ kind: 'state', state }));
+      this.#job = job;
+      return job;
+    };
+    let job = begin();
+    const attempt = async (mine: JobControl) => {
+      await work(mine, (event) => {
         // The merge can be used when the run is over, since its models are evaluated one after the other in its place.
         const last = event.kind === 'merged' || event.kind === 'report' || event.kind === 'done';
-        if (!last && this.#job === job) pacer.send(event);
+        if (!last && this.#job === mine) pacer.send(event);
       });
+    };
+    try {
+      try {
+        await attempt(job);
+      } catch (error) {
+        if (job.stopped || !(error instanceof AlloyError && error.code === 'device-lost')) throw error;
+        const { paused } = job;
+        // Work that a lost device left behind must not go on.
+        job.command('stop');
+        job = begin();
+        if (paused) job.command('pause');
+        await this.open();
+        pacer.send({ kind: 'reopened', reason: error.message });
+        await attempt(job);
+      }
       return 'done';
     } catch (error) {
       pacer.flush();
       if (job.stopped && error instanceof AlloyError && error.code === 'cancelled') return 'stopped';
-      // Work that a lost device left behind must not go on.
       job.command('stop');
       throw error;
     } finally {

@@ -6,6 +6,7 @@ import type { Report, RunEvent } from '../../pipeline/protocol.ts';
 import { reportText } from '../../pipeline/reportText.ts';
 import { adapterFolders, fileName, writeRun } from '../../pipeline/runFolder.ts';
 import { NodeStorage } from '../../storage/nodeStorage.ts';
+import { AlloyError } from '../../util/errors.ts';
 import type { Command, CommandContext } from '../command.ts';
 import { memoryLimit } from '../memoryOption.ts';
 import { checkOutFolder, stageStorage } from '../outFolder.ts';
@@ -44,7 +45,12 @@ variable. Finished stages are kept, so a stopped or changed run does only what i
         if (event.kind === 'stage' && event.cached) reused++;
         run.onEvent(event);
       };
-      const result = await runFusion({ ...run, onEvent }, recipe);
+      const result = await runFusion({ ...run, onEvent }, recipe).catch(async (error) => {
+        if (!(error instanceof AlloyError && error.code === 'device-lost')) throw error;
+        const gpu = await context.reopenGpu();
+        onEvent({ kind: 'reopened', reason: error.message });
+        return runFusion({ ...run, gpu, onEvent }, recipe);
+      });
       const { pivot, sources, targets, sft } = result;
       const merge = await describeMerge(result.merge, pivot, adapterFolders(sources));
       const moved = await movedRecipe(placed, out, context);

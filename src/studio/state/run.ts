@@ -2,7 +2,7 @@ import { create } from 'zustand';
 import type { AlignmentSummary, Report, RunEvent, StageName } from '../../pipeline/protocol.ts';
 import type { Recipe } from '../../pipeline/recipe.ts';
 import { engine } from './client.ts';
-import { refreshMemory } from './device.ts';
+import { openDevice, refreshMemory } from './device.ts';
 import { type Fault, toFault } from './fault.ts';
 import { addLoss, resetLosses } from './losses.ts';
 import { loadMerge } from './merge.ts';
@@ -26,6 +26,8 @@ export interface RunTask {
   readonly done: number;
   readonly total: number;
   readonly secondsLeft: number | undefined;
+  /** How it runs, where that is worth a sentence. */
+  readonly note?: string;
 }
 
 export type RunStatus =
@@ -205,6 +207,15 @@ export function takeEvent(event: RunEvent): void {
       }));
       return;
     }
+    case 'note':
+      useRun.setState(({ tasks }) => ({
+        tasks: tasks.map((task, at) => (at === tasks.length - 1 ? { ...task, note: event.text } : task)),
+      }));
+      return;
+    case 'reopened':
+      // The page has heard of the loss; the engine has another device already.
+      openDevice();
+      return;
     case 'alignment':
       useRun.setState(({ summaries }) => ({
         summaries: { ...summaries, [event.summary.source]: event.summary },
