@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AlloyError } from '../util/errors.ts';
 import { GgufFile } from './gguf.ts';
-import { GgufModel, huggingFaceName } from './ggufModel.ts';
+import { huggingFaceName } from './ggufFamilies.ts';
+import { GgufModel } from './ggufModel.ts';
 import { unpairRows } from './repack.ts';
 import { f32Bytes, ggufBytes, memoryFile, type TestTensor, type TestValue, tinyLlama } from './testing.ts';
 

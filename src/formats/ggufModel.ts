@@ -2,54 +2,18 @@ import { AlloyError } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
 import { byteRange, type RowRange } from '../util/rowRange.ts';
 import { GgufFile, type GgufTensor, type OpenBeside } from './gguf.ts';
-import { ggufArchitecture, ggufConfig } from './ggufConfig.ts';
+import { ggufArchitecture, ggufConfig, headCounts } from './ggufConfig.ts';
 import { dequantize, isPlainType } from './ggufDequantize.ts';
+import { huggingFaceName, type RowOrder, regroupRows, rowOrder } from './ggufFamilies.ts';
 import { type PackedMatrix, repack, unpairRows } from './repack.ts';
 
-const topNames: Readonly<Record<string, string>> = {
-  'token_embd.weight': 'model.embed_tokens.weight',
-  'output_norm.weight': 'model.norm.weight',
-  'output.weight': 'lm_head.weight',
-};
-
-const layerNames: Readonly<Record<string, string>> = {
-  attn_norm: 'input_layernorm',
-  attn_q: 'self_attn.q_proj',
-  attn_k: 'self_attn.k_proj',
-  attn_v: 'self_attn.v_proj',
-  attn_output: 'self_attn.o_proj',
-  attn_q_norm: 'self_attn.q_norm',
-  attn_k_norm: 'self_attn.k_norm',
-  ffn_norm: 'post_attention_layernorm',
-  ffn_gate: 'mlp.gate_proj',
-  ffn_up: 'mlp.up_proj',
-  ffn_down: 'mlp.down_proj',
-};
-
-/** Gemma norms both sides of attention and of the MLP; its `ffn_norm` is the one before the MLP. */
-const gemmaLayerNames: Readonly<Record<string, string>> = {
-  ...layerNames,
-  ffn_norm: 'pre_feedforward_layernorm',
-  post_attention_norm: 'post_attention_layernorm',
-  post_ffw_norm: 'post_feedforward_layernorm',
-};
-
 /** Tensors that are no parameters: their content is in the config. */
-const ignored = new Set(['rope_freqs.weight']);
-
-/** Hugging Face's name of a GGUF tensor, or null where the architecture has no such tensor. */
-export function huggingFaceName(architecture: string, name: string): string | null {
-  if (Object.hasOwn(topNames, name)) return topNames[name] ?? null;
-  const [, layer, part = '', kind] = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(name) ?? [];
-  const names = architecture === 'gemma3' ? gemmaLayerNames : layerNames;
-  return Object.hasOwn(names, part) ? `model.layers.${layer}.${names[part]}.${kind}` : null;
-}
+const ignored = new Set(['rope_freqs.weight', 'rope_factors_long.weight', 'rope_factors_short.weight']);
 
 /** A tensor of a GGUF model under its Hugging Face name. */
 export interface GgufModelTensor {
   readonly tensor: GgufTensor;
-  /** Heads of a q or k matrix whose rows the file keeps in pairs; 0 for all others. */
-  readonly pairedHeads: number;
+  readonly order: RowOrder;
 }
 
 /**
@@ -90,9 +54,7 @@ export class GgufModel {
           `${source.name}: the tensor ${JSON.stringify(tensor.name)} has no place in a ${architecture} model as Alloy knows it; use another file.`,
         );
       }
-      const paired = architecture === 'llama' ? /\.(q|k)_proj\./.exec(name)?.[1] : undefined;
-      const heads = paired === 'q' ? config.num_attention_heads : config.num_key_value_heads;
-      tensors.set(name, { tensor, pairedHeads: paired === undefined ? 0 : Number(heads) });
+      tensors.set(name, { tensor, order: rowOrder(architecture, tensor.name, headCounts(config)) });
     }
     return new GgufModel(gguf, config, tensors);
   }
@@ -111,18 +73,20 @@ export class GgufModel {
 
   /** The tensor's blocks in the file's type, rows in Hugging Face's order. */
   async readRaw(name: string, range?: RowRange): Promise<Uint8Array<ArrayBuffer>> {
-    const { tensor, pairedHeads } = this.entry(name);
-    if (pairedHeads === 0) return await this.gguf.readRaw(tensor.name, range);
+    const { tensor, order } = this.entry(name);
+    if (order.kind === 'file') return await this.gguf.readRaw(tensor.name, range);
     const raw = await this.gguf.readRaw(tensor.name);
     const rows = tensor.shape[0] ?? 0;
-    const headDim = rows / pairedHeads;
-    if (headDim % 2 !== 0) {
+    const groups = order.kind === 'paired' ? order.heads : 3 * order.heads;
+    const headDim = rows / groups;
+    if (!Number.isInteger(headDim) || (order.kind === 'paired' && headDim % 2 !== 0)) {
       throw new AlloyError(
         'bad-file',
-        `${this.gguf.source.name}: the tensor "${tensor.name}" has ${rows} rows, which ${pairedHeads} heads cannot share in pairs; the file does not fit its own metadata, get it again.`,
+        `${this.gguf.source.name}: the tensor "${tensor.name}" has ${rows} rows, which ${order.heads} heads cannot share${order.kind === 'paired' ? ' in pairs' : ''}; the file does not fit its own metadata, get it again.`,
       );
     }
-    const whole = unpairRows(raw, raw.length / rows, pairedHeads, headDim);
+    const reorder = order.kind === 'paired' ? unpairRows : regroupRows;
+    const whole = reorder(raw, raw.length / rows, order.heads, headDim);
     if (!range) return whole;
     const { offset, length } = byteRange(range, rows, whole.length);
     return whole.slice(offset, offset + length);
