@@ -131,3 +131,25 @@ test('rows past the capacity are dropped', async () => {
   expect(out.kCache.slice(8)).toEqual(k.slice(0, 8));
   expect(out.kCache.slice(0, 8).every(Number.isNaN)).toBe(true);
 });
+
+test('without subgroups the kernel for software adapters gives the same', async () => {
+  const shape = {
+    heads: 4,
+    kvHeads: 2,
+    headWidth: 20,
+    window: 0,
+    cap: 0,
+    tokens: 1,
+    capacity: 50,
+    scale: 0.2,
+  };
+  const [q, k, v] = [testValues(80, 1, 2), testValues(50 * 40, 2, 2), testValues(50 * 40, 3)];
+  const run = (subgroups: boolean) =>
+    runOnGpu({ q, k, v, state: Uint32Array.of(44, 1), o: poisoned(80) }, (b) =>
+      attentionCached(b, shape, 'software').map((one) =>
+        subgroups ? one : { ...one, kernel: one.kernel.fallback ?? one.kernel },
+      ),
+    );
+  const [got, want] = [await run(false), await run(true)];
+  expect(worstError(got.o, want.o)).toBeLessThan(1e-6);
+});

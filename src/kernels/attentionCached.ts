@@ -5,7 +5,8 @@
  *
  * Many rows (a prompt) run through the kernels of the training pass. Few rows (generation) have little work in
  * common, so the keys are split: a workgroup takes one head of one row and a span of keys, keeps the scores of the
- * span in workgroup memory, and leaves an unnormalised sum; a second kernel brings the spans together. The
+ * span in workgroup memory, and leaves an unnormalised sum; a second kernel brings the spans together (software
+ * adapters take all heads of a key head at once, see `attentionCachedQuad.ts`). The
  * number of spans is fixed by the capacity, so that the grid is; spans grow with the context.
  */
 import {
@@ -20,6 +21,7 @@ import {
   write,
 } from '../gpu/kernel.ts';
 import { required } from '../util/errors.ts';
+import { MOST_GROUPED, quadSpan, quadSpanKernel } from './attentionCachedQuad.ts';
 import { PLAIN_ROWS, plainForwardKernel } from './attentionPlain.ts';
 import {
   ATTENTION_PARAMS,
@@ -53,7 +55,17 @@ function splitsKeys({ tokens, headWidth }: CachedAttentionShape): boolean {
   return tokens <= FEW_ROWS && headWidth % 4 === 0;
 }
 
-function spansOf(capacity: number, tuning: Tuning): number {
+/** Query heads of a key head where the kernel for software adapters takes them together. */
+function groupOf({ heads, kvHeads }: CachedAttentionShape, tuning: Tuning): number | undefined {
+  const group = heads / kvHeads;
+  return tuning === 'software' && group <= MOST_GROUPED ? group : undefined;
+}
+
+function spansOf(shape: CachedAttentionShape, tuning: Tuning): number {
+  const { capacity } = shape;
+  const group = groupOf(shape, tuning);
+  // Two cores at least have work.
+  if (group !== undefined) return Math.max(Math.ceil(capacity / quadSpan(group)), shape.kvHeads > 1 ? 1 : 2);
   const needed = Math.ceil(capacity / MAX_SPAN);
   if (tuning === 'software') return needed;
   return Math.max(needed, Math.min(WANTED_SPANS, Math.ceil(capacity / MIN_SPAN)));
@@ -69,6 +81,7 @@ fn range_of(row: u32) -> Range {
 }`;
 
 const PARAMS = { ...ATTENTION_PARAMS, spans: 'u32' } as const;
+const FRAME = { range: RANGE_WGSL, params: { spans: 'u32' } } as const;
 
 /** WGSL: the sum or maximum of `part[.].x` over the workgroup, in a fixed order. */
 function reduce(combine: (a: string, b: string) => string): string {
@@ -193,7 +206,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
 /** Bytes of the scratch buffer of `attentionCached`; 0 where it needs none. */
 export function attentionCachedScratchBytes(shape: CachedAttentionShape, tuning: Tuning): number {
-  const spans = spansOf(shape.capacity, tuning);
+  const spans = spansOf(shape, tuning);
   if (!splitsKeys(shape) || spans === 1) return 0;
   return shape.tokens * shape.heads * spans * (shape.headWidth + 4) * 4;
 }
@@ -221,18 +234,22 @@ export function attentionCached<B>(
       ),
     ];
   }
-  const spans = spansOf(capacity, tuning);
+  const spans = spansOf(shape, tuning);
+  const group = groupOf(shape, tuning);
   const params = { ...attentionParams(one, 4, capacity), spans };
   if (spans === 1) {
-    return [dispatch<string, string, B>(spanKernel(true), { q, k, v, state, o }, params, [1, heads, tokens])];
+    const kernel = group === undefined ? spanKernel(true) : quadSpanKernel(group, true, FRAME);
+    const grid = [1, group === undefined ? heads : shape.kvHeads, tokens] as const;
+    return [dispatch<string, string, B>(kernel, { q, k, v, state, o }, params, grid)];
   }
   const sums = required(scratch, 'the scratch buffer of attentionCached');
   return [
-    dispatch<string, string, B>(spanKernel(false), { q, k, v, state, scratch: sums }, params, [
-      spans,
-      heads,
-      tokens,
-    ]),
+    dispatch<string, string, B>(
+      group === undefined ? spanKernel(false) : quadSpanKernel(group, false, FRAME),
+      { q, k, v, state, scratch: sums },
+      params,
+      [spans, group === undefined ? heads : shape.kvHeads, tokens],
+    ),
     dispatch(combineKernel, { scratch: sums, state, o }, params, [heads, tokens, 1]),
   ];
 }
