@@ -28,3 +28,30 @@ export async function openDawnGpu(): Promise<Gpu> {
   }
   return WebGpu.open(dawn);
 }
+
+let patched = false;
+
+/**
+ * The same for a runtime that brings kernels of its own and a heap of shared memory (onnxruntime-web): Dawn for Node refuses
+ * views of such memory, so its queues copy them first.
+ */
+export async function openDawnForRuntimes(): Promise<GPU> {
+  const dawn = await openDawn();
+  if (patched) return dawn;
+  patched = true;
+  const queues = GPUQueue.prototype;
+  const write = queues.writeBuffer;
+  queues.writeBuffer = function (this: GPUQueue, buffer, offset, data, start = 0, size?: number) {
+    const view = data as unknown as ArrayBufferView & { readonly BYTES_PER_ELEMENT?: number };
+    const memory = ArrayBuffer.isView(view) ? view.buffer : data;
+    if (!(memory instanceof SharedArrayBuffer)) {
+      write.call(this, buffer, offset, data, start, size);
+      return;
+    }
+    const unit = view.BYTES_PER_ELEMENT ?? 1;
+    const from = (view.byteOffset ?? 0) + start * unit;
+    const bytes = size === undefined ? view.byteLength - start * unit : size * unit;
+    write.call(this, buffer, offset, new Uint8Array(memory, from, bytes).slice());
+  };
+  return dawn;
+}

@@ -7,35 +7,9 @@ import { DeviceBuffer } from './deviceBuffer.ts';
 import type { Gpu } from './gpu.ts';
 import { WebGpu } from './webGpu.ts';
 
-const patched = new WeakSet<GPUQueue>();
-
-/** Dawn for Node refuses views of shared memory, which is what the heap of a threaded runtime is: they are copied first. */
-function copySharedMemory(queue: GPUQueue): void {
-  if (patched.has(queue)) return;
-  patched.add(queue);
-  const write = queue.writeBuffer.bind(queue);
-  queue.writeBuffer = (buffer, offset, data, start = 0, size?: number) => {
-    const view = data as unknown as ArrayBufferView & { readonly BYTES_PER_ELEMENT?: number };
-    const memory = ArrayBuffer.isView(view) ? view.buffer : data;
-    if (!(memory instanceof SharedArrayBuffer)) {
-      write(buffer, offset, data, start, size);
-      return;
-    }
-    const unit = view.BYTES_PER_ELEMENT ?? 1;
-    const from = (view.byteOffset ?? 0) + start * unit;
-    const bytes = size === undefined ? view.byteLength - start * unit : size * unit;
-    write(buffer, offset, new Uint8Array(memory, from, bytes).slice());
-  };
-}
-
-/**
- * The device behind a `Gpu`, for a runtime that brings kernels of its own; undefined for one that only plans.
- * @param options.copyShared whether its queue must copy views of shared memory
- */
-export function sharedDevice(gpu: Gpu, options: { readonly copyShared: boolean }): GPUDevice | undefined {
-  if (!(gpu instanceof WebGpu)) return undefined;
-  if (options.copyShared) copySharedMemory(gpu.device.queue);
-  return gpu.device;
+/** The device behind a `Gpu`, for a runtime that brings kernels of its own; undefined for one that only plans. */
+export function sharedDevice(gpu: Gpu): GPUDevice | undefined {
+  return gpu instanceof WebGpu ? gpu.device : undefined;
 }
 
 /** A buffer that the other runtime owns, for our kernels to read. */

@@ -105,10 +105,10 @@ export class WebGpu implements Gpu {
     });
     device.addEventListener('uncapturederror', (event) => {
       const { error } = event as GPUUncapturedErrorEvent;
-      // What is done with a buffer that the device had no room for cannot be valid; `settled` tells the reason.
-      if (error instanceof GPUValidationError && this.#refused.size > 0) return;
-      const code = error instanceof GPUOutOfMemoryError ? 'out-of-memory' : 'internal';
-      this.#failure ??= new AlloyError(code, `The GPU reported an error: ${error.message}`);
+      // It is told by `check` or `settled`.
+      event.preventDefault();
+      if (error instanceof GPUValidationError) this.#judgeInvalid(error.message);
+      else this.#fail(error instanceof GPUOutOfMemoryError ? 'out-of-memory' : 'internal', error.message);
     });
   }
 
@@ -165,6 +165,16 @@ export class WebGpu implements Gpu {
     const made = new DeviceBuffer(raw, 0, size, label);
     this.#making?.push(made);
     return made;
+  }
+
+  /** What is done with a buffer that the device had no room for is not valid either; `settled` tells the reason. */
+  async #judgeInvalid(message: string): Promise<void> {
+    while (this.#asked.size > 0 && this.#refused.size === 0) await Promise.all(this.#asked);
+    if (this.#refused.size === 0) this.#fail('internal', message);
+  }
+
+  #fail(code: 'internal' | 'out-of-memory', message: string): void {
+    this.#failure ??= new AlloyError(code, `The GPU reported an error: ${message}`);
   }
 
   /** A buffer of any usage, counted like all others. */

@@ -79,17 +79,25 @@ export class LiveMerge {
     deltas: readonly (readonly LoraMatrix[])[],
     method: LiveMethod,
   ): Promise<LiveMerge> {
-    const adapters = new LiveAdapters(gpu, config, base, deltas);
-    const matrices = adapters.matrices.map((_, index) => buffersOf(gpu, adapters, index));
-    const merge = new LiveMerge(
-      gpu,
-      base,
-      adapters,
-      matrices,
-      await matrixStats(gpu, adapters, matrices, undefined),
-    );
-    await merge.setMethod(method);
-    return merge;
+    const { adapters, matrices } = gpu.allOrNothing(() => {
+      const made = new LiveAdapters(gpu, config, base, deltas);
+      return { adapters: made, matrices: made.matrices.map((_, index) => buffersOf(gpu, made, index)) };
+    });
+    let merge: LiveMerge | undefined;
+    try {
+      await gpu.settled();
+      const stats = await matrixStats(gpu, adapters, matrices, undefined);
+      merge = new LiveMerge(gpu, base, adapters, matrices, stats);
+      await merge.setMethod(method);
+      return merge;
+    } catch (error) {
+      if (merge) merge.dispose();
+      else {
+        for (const { own } of matrices) gpu.destroyBuffer(own);
+        adapters.dispose();
+      }
+      throw error;
+    }
   }
 
   get method(): LiveMethod {
@@ -111,7 +119,10 @@ export class LiveMerge {
     return this.#dense?.model ?? this.adapters.weights;
   }
 
-  /** Computes the method's weights anew and forgets changes by hand. */
+  /**
+   * Computes the method's weights anew and forgets changes by hand.
+   * @throws AlloyError `out-of-memory` where there is no room for dense deltas; the merge is linear then
+   */
   async setMethod(method: LiveMethod): Promise<void> {
     this.#dense?.dispose();
     this.#dense = undefined;
@@ -132,7 +143,7 @@ export class LiveMerge {
           method.variant,
         ),
       ]);
-      this.#dense = new Dense(this.#gpu, this.#base, this.adapters.matrices, this.#matrices, method);
+      this.#dense = await this.#makeDense(method);
     }
     this.#weights = this.#computed.map((row) => [...row]);
     this.#apply([...this.#weights.keys()]);
@@ -174,6 +185,22 @@ export class LiveMerge {
     this.#dense?.dispose();
     for (const { own } of this.#matrices) this.#gpu.destroyBuffer(own);
     this.adapters.dispose();
+  }
+
+  /** @throws AlloyError `out-of-memory`; the merge is linear then, which needs nothing more */
+  async #makeDense(method: Extract<LiveMethod, { kind: 'sce' }>): Promise<Dense> {
+    let dense: Dense | undefined;
+    try {
+      dense = this.#gpu.allOrNothing(
+        () => new Dense(this.#gpu, this.#base, this.adapters.matrices, this.#matrices, method),
+      );
+      await this.#gpu.settled();
+      return dense;
+    } catch (error) {
+      dense?.dispose();
+      await this.setMethod({ kind: 'linear' });
+      throw error;
+    }
   }
 
   #apply(changed: readonly number[]): void {

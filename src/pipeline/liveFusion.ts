@@ -80,10 +80,16 @@ export class LiveFusion {
     const { recipe } = this.#parts.report;
     this.#answers.abort();
     this.#answers = new AbortController();
+    let failure: unknown;
     await fused.replace(async () => {
-      await merge.setMethod(recipeMethod({ ...recipe, merge: { ...recipe.merge, method } }));
+      try {
+        await merge.setMethod(recipeMethod({ ...recipe, merge: { ...recipe.merge, method } }));
+      } catch (error) {
+        failure = error;
+      }
       return merge.model;
     });
+    if (failure !== undefined) throw failure;
     return this.view(gpu);
   }
 

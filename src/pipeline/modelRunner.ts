@@ -48,14 +48,14 @@ export class ModelRunner {
     onToken: (token: ChatToken) => void,
     signal: AbortSignal,
   ): Promise<ChatResult> {
-    return this.#run(() => {
-      if (!signal.aborted) return this.#answering().answer(messages, sampling, onToken, signal);
-      return Promise.resolve({ text: '', stop: 'interrupted', tokens: 0, tokensPerSecond: 0 });
+    return this.#run(async () => {
+      if (signal.aborted) return { text: '', stop: 'interrupted', tokens: 0, tokensPerSecond: 0 };
+      return (await this.#answering()).answer(messages, sampling, onToken, signal);
     });
   }
 
   nextTokens(messages: readonly Message[], count: number): Promise<NextToken[]> {
-    return this.#run(() => this.#answering().nextTokens(messages, count));
+    return this.#run(async () => (await this.#answering()).nextTokens(messages, count));
   }
 
   /** Rows of one conversation, all of them: those that are not trained on too. @param maxTokens cut on the right */
@@ -123,8 +123,20 @@ export class ModelRunner {
     });
   }
 
-  #answering(): Answerer {
-    this.#answerer ??= new Answerer(this.#gpu, this.model, { weights: this.#weights }, CHAT_TOKENS);
+  /** @throws AlloyError `out-of-memory`; other models can still be used */
+  async #answering(): Promise<Answerer> {
+    if (!this.#answerer) {
+      const weights = this.#weights;
+      const make = () => new Answerer(this.#gpu, this.model, { weights }, CHAT_TOKENS);
+      const made = this.#gpu.allOrNothing(make);
+      try {
+        await this.#gpu.settled();
+      } catch (error) {
+        made.dispose();
+        throw error;
+      }
+      this.#answerer = made;
+    }
     if (this.#stale) this.#answerer.forget();
     this.#stale = false;
     return this.#answerer;
