@@ -1,0 +1,91 @@
+import { expect, test } from 'vitest';
+import { openDawn } from '../gpu/dawn.ts';
+import { WebGpu } from '../gpu/webGpu.ts';
+import { parseRecipe } from './recipe.ts';
+import { StudioEngine } from './studioEngine.ts';
+import { TINY_RECIPE, tinyHost } from './testing.ts';
+
+const question = [{ role: 'user', content: 'name one like the eel' }] as const;
+
+/**
+ * A device whose buffers may take so many bytes in all. What is beyond is refused as a real device refuses it: later, in
+ * the error scope, and with a buffer that is not valid.
+ */
+function withRoom(gpu: WebGpu, room: { bytes: number }): void {
+  const { device } = gpu;
+  const [create, pop] = [device.createBuffer.bind(device), device.popErrorScope.bind(device)];
+  let refused = false;
+  device.createBuffer = (descriptor) => {
+    if (gpu.stats.bytes <= room.bytes) return create(descriptor);
+    refused = true;
+    device.pushErrorScope('validation');
+    const broken = create({ ...descriptor, usage: 0 });
+    pop();
+    return broken;
+  };
+  device.popErrorScope = async () => {
+    const mine = refused;
+    refused = false;
+    const error = await pop();
+    return mine ? new GPUOutOfMemoryError('no room') : error;
+  };
+}
+
+test('what a device has no room for fails alone: nothing is left of it, and all else goes on', async () => {
+  const gpu = await WebGpu.open(await openDawn());
+  const room = { bytes: Number.POSITIVE_INFINITY };
+  withRoom(gpu, room);
+  const engine = new StudioEngine(tinyHost(async () => gpu));
+  const full = {
+    code: 'out-of-memory',
+    message: expect.stringMatching(/has no room for .* choose a smaller model/u),
+  };
+  const before = await engine.nextTokens('reader', question, 3);
+
+  const held = gpu.stats.bytes;
+  room.bytes = held + 4096;
+  await expect(engine.nextTokens('writer', question, 3)).rejects.toMatchObject(full);
+  expect(gpu.stats.bytes).toBe(held);
+  expect(await engine.nextTokens('reader', question, 3)).toEqual(before);
+
+  const train = { ...TINY_RECIPE.train, steps: 2 };
+  const evaluate = { bootstrap: 100, accuracy: false };
+  const recipe = parseRecipe({ ...TINY_RECIPE, sources: ['reader'], train, evaluate }, 'tiny');
+  room.bytes = held + 600_000;
+  await expect(engine.fuse(recipe, () => undefined)).rejects.toMatchObject(full);
+  expect(gpu.stats.bytes).toBe(held);
+  expect(await engine.nextTokens('reader', question, 3)).toEqual(before);
+
+  room.bytes = Number.POSITIVE_INFINITY;
+  expect(await engine.fuse(recipe, () => undefined)).toBe('done');
+  await engine.setMethod('linear');
+  const linear = await engine.nextTokens('fused', question, 3);
+  room.bytes = gpu.stats.bytes + 20_000;
+  await expect(engine.setMethod('sce')).rejects.toMatchObject(full);
+  expect((await engine.mergeView()).method).toBe('linear');
+  expect(await engine.nextTokens('fused', question, 3)).toEqual(linear);
+  room.bytes = Number.POSITIVE_INFINITY;
+  expect((await engine.setMethod('sce')).method).toBe('sce');
+  gpu.check();
+  gpu.dispose();
+}, 60_000);
+
+test('a limit on all buffers together is kept the same way', async () => {
+  const probe = await WebGpu.open(await openDawn());
+  const first = new StudioEngine(tinyHost(async () => probe));
+  await first.nextTokens('reader', question, 3);
+  const needed = probe.stats.peakBytes;
+  probe.dispose();
+
+  const gpu = await WebGpu.open(await openDawn(), { limits: { totalBytes: needed + 10_000 } });
+  const engine = new StudioEngine(tinyHost(async () => gpu));
+  const rows = await engine.nextTokens('reader', question, 3);
+  const held = gpu.stats.bytes;
+  await expect(engine.nextTokens('writer', question, 3)).rejects.toMatchObject({
+    code: 'out-of-memory',
+    message: expect.stringMatching(/does not fit: .* that may be used are taken/u),
+  });
+  expect(gpu.stats.bytes).toBe(held);
+  expect(await engine.nextTokens('reader', question, 3)).toEqual(rows);
+  gpu.dispose();
+}, 60_000);
