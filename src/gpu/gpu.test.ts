@@ -121,8 +121,51 @@ test('submits are cut by what is known of their dispatches', () => {
     [[[0, 0, 0], [3, 5, 1], 5 / 9]],
     [[[0, 5, 0], [3, 4, 1], 4 / 9]],
   ]);
-  expect(cut(step(undefined, [2048, 1, 1]))).toHaveLength(2);
+  expect(cut(step(undefined, [2048, 1, 1]))).toHaveLength(8);
   expect(cut(step(1000, [1, 1, 2]))).toHaveLength(2);
+});
+
+const slow = defineKernel({
+  name: 'test.slow',
+  buffers: { y: write('f32') },
+  params: { turns: 'u32' },
+  code: `
+    @compute @workgroup_size(1)
+    fn main(@builtin(workgroup_id) group: vec3<u32>) {
+      var x = f32(group.x);
+      for (var turn = 0u; turn < params.turns; turn++) { x = fract(x * 1.618 + 0.123); }
+      y[group.x] = x;
+    }`,
+});
+
+test('a dispatch that takes long is run in several submits once it is known, with the same bits', async () => {
+  const gpu = await WebGpu.open(await openDawn());
+  const groups = 1000;
+  const y = gpu.createBuffer(4 * groups, 'y');
+  const timed = async (turns: number) => {
+    const program = gpu.record([dispatch(slow, { y }, { turns }, [groups, 1, 1])], 'slow');
+    const started = performance.now();
+    program.submit();
+    await gpu.idle();
+    return { program, ms: performance.now() - started };
+  };
+  // As many turns as take about a second here.
+  const probe = await timed(20_000);
+  const turns = Math.ceil((20_000 * 1000) / Math.max(probe.ms, 2));
+  const { program } = await timed(turns);
+  const first = await gpu.downloadU32(y);
+  await program.run();
+  await gpu.idle();
+  gpu.stats.longestSubmitMs = 0;
+  const [before, started] = [gpu.stats.submits, performance.now()];
+  program.submit();
+  await gpu.idle();
+  const [submits, ms] = [gpu.stats.submits - before, performance.now() - started];
+  expect(submits).toBeGreaterThanOrEqual(4);
+  expect(gpu.stats.longestSubmitMs).toBeLessThan(Math.max(200, 0.5 * ms));
+  expect(await gpu.downloadU32(y)).toEqual(first);
+  for (const one of [probe.program, program]) one.dispose();
+  gpu.dispose();
 });
 
 test('memory is counted by what it is for, and never beyond what may be used', async () => {

@@ -8,7 +8,7 @@ import type { Grid } from './kernel.ts';
 /** How long one submit should keep the device busy: far from the browsers' watchdogs, long enough to hide its cost. */
 const TARGET_MS = 120;
 /** Workgroups of a dispatch that was never seen which are submitted at once. */
-const UNKNOWN_GROUPS = { software: 1024, gpu: 65_536 };
+const UNKNOWN_GROUPS = { software: 256, gpu: 65_536 };
 
 /** What is known of a dispatch: undefined until all its parts were measured once. */
 export interface DispatchCost {
