@@ -6,6 +6,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type MicroBatch, Trainer } from '../../src/distill/trainer.ts';
+import { GgufModel } from '../../src/formats/ggufModel.ts';
 import { readPeft } from '../../src/formats/peft.ts';
 import { SafetensorsFile } from '../../src/formats/safetensors.ts';
 import { openTensorFolder } from '../../src/formats/shardedSafetensors.ts';
@@ -20,7 +21,7 @@ import { familyOf } from '../../src/models/families/families.ts';
 import { Generator, GREEDY } from '../../src/models/generator.ts';
 import type { Parameters } from '../../src/models/parameters.ts';
 import { RotaryTables } from '../../src/models/rotaryTables.ts';
-import { folderTensors, type TensorSource } from '../../src/models/tensorSource.ts';
+import { folderTensors, ggufTensors, type TensorSource } from '../../src/models/tensorSource.ts';
 import { decoderTensors, loadDecoder, matrixNames, matrixPath } from '../../src/models/weights.ts';
 import { nodeFileSource } from '../../src/storage/nodeStorage.ts';
 import { AlloyError, required } from '../../src/util/errors.ts';
@@ -28,6 +29,7 @@ import { type Checks, largest } from './checks.ts';
 
 const CONFIG = 'config.json';
 const OLDER_CONFIG = 'config.hub.json';
+const GGUF = 'model.gguf';
 
 const RELATIVE = 1e-4;
 /** Of a gradient's largest element: long sums of numbers that cancel. */
@@ -117,6 +119,7 @@ async function checkCase(
       `${name} logits, older config`,
     );
   }
+  if (existsSync(join(folder, GGUF))) await checkGguf(gpu, one, checks);
   await checkHidden(gpu, one, checks);
   if (one.supervised > 0) await checkTraining(gpu, one, checks);
   await checkGreedy(gpu, one, checks);
@@ -196,6 +199,13 @@ async function checkLogits(gpu: Gpu, one: Case, checks: Checks, name: string): P
   const loaded = await loadDecoder(gpu, one.config, one.source, { precision: 'f32' });
   await compareLogits(gpu, one, loaded.weights, await one.recorded.readFloat32('logits'), checks, name);
   loaded.dispose();
+}
+
+/** The same model as a GGUF file, with its own names, metadata and orders of rows. */
+async function checkGguf(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
+  const model = await GgufModel.open(await nodeFileSource(join(one.folder, GGUF)));
+  const config = parseConfig(model.config, GGUF);
+  await checkLogits(gpu, { ...one, config, source: ggufTensors(model) }, checks, `${one.name} logits, GGUF`);
 }
 
 /** The rows after every layer, the last of them after the final norm, where they are recorded. */

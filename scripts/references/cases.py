@@ -52,8 +52,8 @@ CASES = {
         scale_attn_weights=False, T=13, B=3,
     ),
     "pythia-sequential": dict(
-        model_type="gpt_neox", vocab_size=37, hidden_size=30, intermediate_size=42, num_hidden_layers=2,
-        num_attention_heads=5, use_parallel_residual=False, attention_bias=False, max_position_embeddings=64,
+        model_type="gpt_neox", vocab_size=37, hidden_size=20, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, use_parallel_residual=False, attention_bias=False, max_position_embeddings=64,
         rope_parameters={"rope_type": "default", "rope_theta": 5000.0, "partial_rotary_factor": 0.5}, T=21, B=2, extra=("lora",),
     ),
     "pythia-linear": dict(
@@ -68,8 +68,8 @@ CASES = {
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.67}, T=19, B=2,
     ),
     "phi3-longrope": dict(
-        model_type="phi3", vocab_size=43, hidden_size=32, intermediate_size=36, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=4, max_position_embeddings=64, original_max_position_embeddings=16,
+        model_type="phi3", vocab_size=43, hidden_size=16, intermediate_size=26, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=64, original_max_position_embeddings=16,
         pad_token_id=0, bos_token_id=1, eos_token_id=2,
         rope_parameters={
             "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.1, 1.2, 1.4], "long_factor": [1.0, 2.0, 3.5, 6.0],
@@ -92,7 +92,7 @@ CASES = {
     ),
     "gemma2-capped": dict(
         model_type="gemma2", vocab_size=51, hidden_size=20, intermediate_size=40, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, head_dim=18, query_pre_attn_scalar=13, sliding_window=4,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=18, query_pre_attn_scalar=18, sliding_window=4,
         attn_logit_softcapping=3.0, final_logit_softcapping=2.0, T=17, B=2, extra=(),
     ),
     "gemma1-kin": dict(
@@ -128,6 +128,18 @@ CASES = {
             "beta_slow": 0.5, "mscale": 0.8, "mscale_all_dim": 1.3, "truncate": False,
         },
         T=31, B=1,
+    ),
+    "gpt2-small": dict(
+        model_type="gpt2", vocab_size=29, n_embd=20, n_layer=2, n_head=5, n_positions=24, T=15, B=2, extra=(),
+    ),
+    "smollm3-small": dict(
+        model_type="smollm3", vocab_size=31, hidden_size=12, intermediate_size=18, num_hidden_layers=4,
+        num_attention_heads=3, num_key_value_heads=1, pad_token_id=0, bos_token_id=1, eos_token_id=2, T=14, B=2, extra=(),
+    ),
+    "llama3-small": dict(
+        model_type="llama", vocab_size=33, hidden_size=20, intermediate_size=26, num_hidden_layers=2,
+        num_attention_heads=2, num_key_value_heads=1, head_dim=14, tie_word_embeddings=True, attention_bias=True,
+        rope_parameters=LLAMA3, max_position_embeddings=128, T=35, B=1, extra=(),
     ),
     "one-layer-one-token": dict(
         model_type="llama", vocab_size=41, hidden_size=16, intermediate_size=22, num_hidden_layers=1,
