@@ -77,6 +77,11 @@ async function openSharded(index: FileSource, open: OpenFile): Promise<TensorFol
   };
 }
 
+/** Whether a folder has weights as safetensors. */
+export async function hasTensorFolder(open: OpenFile): Promise<boolean> {
+  return ((await open(wholeFile)) ?? (await open(indexFile))) !== null;
+}
+
 /**
  * Opens a model's weights: `model.safetensors`, or the parts that `model.safetensors.index.json` names.
  * @throws AlloyError `missing-file` when neither is there or a part is missing; `bad-file` for damaged ones

@@ -45,7 +45,7 @@ export async function openDawnForRuntimes(): Promise<GPU> {
     const view = data as unknown as ArrayBufferView & { readonly BYTES_PER_ELEMENT?: number };
     const memory = ArrayBuffer.isView(view) ? view.buffer : data;
     if (!(memory instanceof SharedArrayBuffer)) {
-      write.call(this, buffer, offset, data, start, size);
+      write.call(this, buffer, offset, data as BufferSource, start, size);
       return;
     }
     const unit = view.BYTES_PER_ELEMENT ?? 1;

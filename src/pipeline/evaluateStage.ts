@@ -9,12 +9,12 @@ import {
 } from '../evaluate/suite.ts';
 import { Generator, GREEDY } from '../models/generator.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
-import { Scorer } from '../models/scorer.ts';
+import { type RowScorer, rowScorer } from '../models/rowScorer.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { OpenModel } from './openModel.ts';
 import type { Conversation, Report, ReportRow } from './protocol.ts';
 import type { Recipe } from './recipe.ts';
-import { beginWork, type RunContext, StageProgress } from './runContext.ts';
+import { beginWork, type RunContext, StageProgress, scoreBatch } from './runContext.ts';
 import type { Suite } from './runData.ts';
 
 const VERSION = 1;
@@ -122,16 +122,20 @@ async function scoreModel(
   one: EvaluatedModel,
 ): Promise<ConversationScore[][]> {
   const all = suites.flatMap(({ conversations }) => conversations);
-  const judge = recipe.evaluate.accuracy && all.some((conversation) => expected(conversation) !== undefined);
+  // A frozen model gives rows and writes no answers.
+  const answers = recipe.evaluate.accuracy && one.model.onnx === undefined;
+  const judge = answers && all.some((conversation) => expected(conversation) !== undefined);
   const progress = new StageProgress(context, 'evaluate', one.name, (judge ? 2 : 1) * all.length);
   const loaded = await one.load();
-  const scorer = new Scorer(context.gpu, loaded.config, loaded.weights, { topK: 1 });
-  const generator = judge
-    ? new Generator(context.gpu, loaded.config, loaded.weights, {
-        capacity: recipe.train.maxTokens + recipe.evaluate.maxNewTokens,
-      })
-    : undefined;
+  const scorer = rowScorer(context.gpu, loaded, { topK: 1, ...scoreBatch(context) });
+  const { gpu } = context;
+  let generator: Generator | undefined;
   try {
+    if (judge) {
+      const capacity = recipe.train.maxTokens + recipe.evaluate.maxNewTokens;
+      generator = gpu.allOrNothing(() => new Generator(gpu, loaded.config, loaded.weights, { capacity }));
+      await gpu.settled();
+    }
     const likelihoods = await scoreTexts(scorer, one.model, all, recipe.train.maxTokens, (done) =>
       progress.update(done),
     );
@@ -181,7 +185,7 @@ async function judgeOne(
 
 /** Likelihood of the assistant's text of every conversation, in their order. */
 export async function scoreTexts(
-  scorer: Scorer,
+  scorer: RowScorer,
   model: OpenModel,
   conversations: readonly Conversation[],
   maxTokens: number,

@@ -1,9 +1,10 @@
 import { GgufModel } from '../formats/ggufModel.ts';
 import { float8Packing, scaledFolder } from '../formats/scaledFolder.ts';
-import { type OpenFile, openTensorFolder } from '../formats/shardedSafetensors.ts';
+import { hasTensorFolder, type OpenFile, openTensorFolder } from '../formats/shardedSafetensors.ts';
 import type { Gpu } from '../gpu/gpu.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
+import { findOnnx, loadOnnx, type OnnxSource, onnxConfig, onnxTensors } from '../models/onnxModel.ts';
 import { folderTensors, ggufTensors, type Precision, type TensorSource } from '../models/tensorSource.ts';
 import { Tokenizer } from '../models/tokenizer.ts';
 import { checkTensors, loadDecoder } from '../models/weights.ts';
@@ -25,6 +26,8 @@ export interface OpenModel {
   readonly document: Readonly<Record<string, unknown>>;
   /** Files that belong to the model beside its config and weights: tokenizer, chat template … */
   readonly companions: readonly FileSource[];
+  /** There where the model is frozen: a source that onnxruntime-web runs. */
+  readonly onnx?: OnnxSource;
   /** Where a model of the hub is from, to the commit and the hash. */
   readonly origin?: ModelOrigin;
 }
@@ -73,20 +76,78 @@ export async function openGguf(name: string, file: FileSource, openBeside?: Open
   };
 }
 
-/** A Hugging Face folder: `config.json`, `tokenizer.json` (and its config), `*.safetensors`. */
-export async function openFolder(name: string, folder: string, open: OpenFile): Promise<OpenModel> {
+/**
+ * A Hugging Face folder: `config.json`, `tokenizer.json` (and its config), and weights: `*.safetensors`, or else ONNX.
+ * @param onnxFile the ONNX file of the folder that is wanted, whatever else is there
+ */
+export async function openFolder(
+  name: string,
+  folder: string,
+  open: OpenFile,
+  onnxFile?: string,
+): Promise<OpenModel> {
   const document = await readJson(open, folder, 'config.json');
-  const config = parseConfig(document, `${folder}/config.json`);
-  const { quantization_config: quantization } = document as { readonly quantization_config?: unknown };
-  const packing = float8Packing(quantization, `${folder}/config.json`);
+  const onnx =
+    onnxFile !== undefined || !(await hasTensorFolder(open)) ? await findOnnx(open, folder, onnxFile) : null;
+  const tokenizer = await folderTokenizer(folder, open);
+  return onnx === null
+    ? await openTensors(name, folder, open, document, tokenizer)
+    : await openFrozen(name, open, document, tokenizer, onnx);
+}
+
+async function folderTokenizer(folder: string, open: OpenFile): Promise<Tokenizer> {
   const tokenizerConfig = (await open(TOKENIZER_CONFIG)) && (await readJson(open, folder, TOKENIZER_CONFIG));
   const template = await open(TEMPLATE);
-  const tokenizer = Tokenizer.fromJson(
+  return Tokenizer.fromJson(
     await readJson(open, folder, 'tokenizer.json'),
     template ? { ...(tokenizerConfig ?? {}), chat_template: await readText(template) } : tokenizerConfig,
     `${folder}/tokenizer.json`,
     `${folder}/${template ? TEMPLATE : TOKENIZER_CONFIG}`,
   );
+}
+
+async function openFrozen(
+  name: string,
+  open: OpenFile,
+  document: object,
+  tokenizer: Tokenizer,
+  onnx: OnnxSource,
+): Promise<OpenModel> {
+  const config = onnxConfig(document, onnx);
+  checkVocabulary(tokenizer, config);
+  const opened = await Promise.all(onnx.files.map(hashOfFile));
+  return {
+    name,
+    identity: await hashOf({
+      onnx: true,
+      opened,
+      template: tokenizer.chatTemplate,
+      size: tokenizer.vocabSize,
+    }),
+    config,
+    text: new ModelText(tokenizer),
+    tensors: onnxTensors(onnx),
+    document: { ...document },
+    companions: await foundCompanions(open),
+    onnx,
+  };
+}
+
+async function foundCompanions(open: OpenFile): Promise<FileSource[]> {
+  const companions = await Promise.all(COMPANIONS.map((file) => open(file)));
+  return companions.filter((file) => file !== null);
+}
+
+async function openTensors(
+  name: string,
+  folder: string,
+  open: OpenFile,
+  document: object,
+  tokenizer: Tokenizer,
+): Promise<OpenModel> {
+  const config = parseConfig(document, `${folder}/config.json`);
+  const { quantization_config: quantization } = document as { readonly quantization_config?: unknown };
+  const packing = float8Packing(quantization, `${folder}/config.json`);
   const opened: string[] = [];
   const tensorFolder = await openTensorFolder(async (file) => {
     const source = await open(file);
@@ -102,7 +163,6 @@ export async function openFolder(name: string, folder: string, open: OpenFile): 
     template: tokenizer.chatTemplate,
     size: tokenizer.vocabSize,
   });
-  const companions = await Promise.all(COMPANIONS.map((file) => open(file)));
   return {
     name,
     identity,
@@ -110,7 +170,7 @@ export async function openFolder(name: string, folder: string, open: OpenFile): 
     text: new ModelText(tokenizer),
     tensors,
     document: { ...document },
-    companions: companions.filter((file) => file !== null),
+    companions: await foundCompanions(open),
   };
 }
 
@@ -126,13 +186,14 @@ function checkVocabulary(tokenizer: Tokenizer, { vocabSize }: DecoderConfig): vo
   }
 }
 
-/** Puts a model's weights on the GPU. */
+/** Puts a model's weights on the GPU; of a frozen one, opens a session of its runtime. */
 export async function loadModel(
   gpu: Gpu,
   model: OpenModel,
   options: { readonly precision?: Precision; readonly signal?: AbortSignal } = {},
 ): Promise<LoadedModel> {
-  const { config } = model;
+  const { config, onnx } = model;
+  if (onnx) return await loadOnnx(gpu, onnx, config);
   const { weights, dispose } = await loadDecoder(gpu, config, model.tensors, options);
   return { config, weights, dispose };
 }

@@ -2,11 +2,11 @@ import type { Representation } from '../align/representation.ts';
 import { packRepresentations, unpackRepresentations } from '../align/representationFile.ts';
 import { markIds } from '../kernels/rowStats.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
-import { Scorer } from '../models/scorer.ts';
+import { type RowScorer, rowScorer } from '../models/rowScorer.ts';
 import { hashOf } from '../util/hash.ts';
 import { checkLogProbs, type OpenModel } from './openModel.ts';
 import type { Conversation } from './protocol.ts';
-import { beginWork, type RunContext, StageProgress } from './runContext.ts';
+import { beginWork, type RunContext, StageProgress, scoreBatch } from './runContext.ts';
 
 const VERSION = 2;
 /** Conversations in one artifact: what a killed run loses at most. */
@@ -81,16 +81,17 @@ async function makeScorer(
   model: OpenModel,
   load: () => Promise<LoadedModel>,
   topK: number,
-): Promise<Scorer> {
-  const { weights } = await load();
+): Promise<RowScorer> {
+  const loaded = await load();
+  if (loaded.frozen) context.onEvent({ kind: 'note', text: loaded.frozen.status });
   const marks = markIds(model.text.boundaryIds(), model.config.vocabSize);
-  return new Scorer(context.gpu, model.config, weights, { topK, marks });
+  return rowScorer(context.gpu, loaded, { topK, marks, ...scoreBatch(context) });
 }
 
 /** Longest first in batches of similar length; results in the order of the conversations. */
 async function representShard(
   model: OpenModel,
-  scorer: Scorer,
+  scorer: RowScorer,
   shard: readonly Conversation[],
   { topK, maxTokens }: RepresentOptions,
   onDone: (count: number) => Promise<void>,

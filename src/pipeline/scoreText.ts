@@ -2,7 +2,8 @@ import { contentNll } from '../align/representation.ts';
 import type { Gpu } from '../gpu/gpu.ts';
 import { encodePrompt, encodeWithBos } from '../models/chatTemplateTokens.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
-import { type ScoredRows, Scorer } from '../models/scorer.ts';
+import { type RowScorer, rowScorer } from '../models/rowScorer.ts';
+import type { ScoredRows } from '../models/scorer.ts';
 import type { Tokenizer } from '../models/tokenizer.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import { checkLogProbs, type OpenModel } from './openModel.ts';
@@ -45,12 +46,12 @@ export function chatInput({ text: { tokenizer } }: OpenModel, messages: readonly
 /** Scores texts and conversations with one model. */
 export class TextScorer {
   readonly #model: OpenModel;
-  readonly #scorer: Scorer;
+  readonly #scorer: RowScorer;
 
   /** @param topK entries of every row, 1 to 64 */
-  constructor(gpu: Gpu, model: OpenModel, { weights }: LoadedModel, topK: number) {
+  constructor(gpu: Gpu, model: OpenModel, loaded: LoadedModel, topK: number) {
     this.#model = model;
-    this.#scorer = new Scorer(gpu, model.config, weights, { topK });
+    this.#scorer = rowScorer(gpu, loaded, { topK });
   }
 
   /**

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { setFlagsFromString } from 'node:v8';
 import type { OnnxHost } from '../util/onnxHost.ts';
 
 /**
@@ -8,7 +9,6 @@ import type { OnnxHost } from '../util/onnxHost.ts';
  */
 export function nodeOnnxHost(openGpu: () => Promise<unknown>): OnnxHost {
   return {
-    copySharedMemory: true,
     async wasm() {
       const path = createRequire(import.meta.url).resolve(
         'onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm',
@@ -16,6 +16,8 @@ export function nodeOnnxHost(openGpu: () => Promise<unknown>): OnnxHost {
       return new Uint8Array(await readFile(path));
     },
     async prepare() {
+      // V8 optimizes functions of the runtime for minutes, and everything waits (Node 20); only the hottest shall be.
+      setFlagsFromString('--wasm-tiering-budget=1000000000');
       const gpu = await openGpu().catch(() => undefined);
       if (gpu === undefined || globalThis.navigator?.gpu !== undefined) return;
       const navigator = { gpu, userAgent: 'Node', hardwareConcurrency: 1 };

@@ -44,7 +44,7 @@ export function StageProgressList() {
             >
               <span style={{ width: `${100 * progress.share}%` }} />
             </span>
-            <span className={`${classes.progressNote} num`}>
+            <span className={`${classes.progressNote} num`} title={progress.current?.note}>
               {note(progress, isActive(status), identify)}
             </span>
           </li>
