@@ -70,11 +70,12 @@ test('a model comes through a cut and a pause, and works without the hub after a
     if (host !== 'cdn') return undefined;
     return served++ === 0
       ? { kind: 'cut', after: 300_001, ms: 500 }
-      : { kind: 'slow', bytes: 60_000, ms: 40 };
+      : { kind: 'slow', bytes: 20_000, ms: 60 };
   };
   await page.getByRole('button', { name: /^Download/u }).click();
   const bar = page.getByRole('progressbar', { name: /^Download of/u });
-  await expect.poll(async () => Number(await bar.getAttribute('aria-valuenow'))).toBeGreaterThan(20);
+  const share = async () => Number(await bar.getAttribute('aria-valuenow'));
+  await expect.poll(share, { intervals: [100] }).toBeGreaterThan(20);
   await page.screenshot({ path: artifact(info, 'hub-download') });
   await page.getByRole('button', { name: 'Pause', exact: true }).click();
   await expect(shelf(page).getByRole('button', { name: 'Go on' })).toBeEnabled();
@@ -95,8 +96,15 @@ test('a model comes through a cut and a pause, and works without the hub after a
 
   await hub.close();
   await page.reload();
-  await card(page).getByText('Source', { exact: true }).click();
-  await expect(card(page).getByRole('radio', { name: 'Source' })).toBeChecked();
+  await card(page).getByText('Pivot', { exact: true }).click();
+  await expect(card(page).getByRole('radio', { name: 'Pivot' })).toBeChecked();
+  const stages = page.getByRole('navigation', { name: 'Stages' });
+  await stages.getByRole('button', { name: /Align/u }).click();
+  const lanes = page.getByRole('grid', { name: /^Tokens of / });
+  for (const lane of ['pivot', 'source'])
+    await expect(lanes.locator(`[data-lane="${lane}"]`).getByRole('gridcell').nth(2)).toBeVisible();
+  await page.screenshot({ path: artifact(info, 'hub-align') });
+  await stages.getByRole('button', { name: /Models/u }).click();
   await lookUp(page, 'meadow/Meadow');
   await expect(page.getByText('this is what was known before')).toBeVisible({ timeout: 60_000 });
 

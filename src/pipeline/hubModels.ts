@@ -7,7 +7,7 @@ import {
   isHubText as isText,
   parseHubReference,
 } from '../storage/hub/reference.ts';
-import { SAFETENSORS } from '../storage/hub/variants.ts';
+import { type HubFormat, SAFETENSORS } from '../storage/hub/variants.ts';
 import type { Storage } from '../storage/storage.ts';
 import { AlloyError } from '../util/errors.ts';
 import { type OpenModel, openFolder, openGguf } from './openModel.ts';
@@ -32,7 +32,7 @@ export interface HeldModel {
   readonly revision: string;
   /** `Q4_K_M`, `BF16`, `safetensors`. */
   readonly label: string;
-  readonly format: 'safetensors' | 'gguf';
+  readonly format: HubFormat;
   /** Of all its files, and how much of it is here. */
   readonly bytes: number;
   readonly bytesHere: number;
@@ -83,15 +83,11 @@ export class HubModels {
   }
 
   async openRecord(record: HubRecord): Promise<OpenModel> {
-    const { id, key, files } = record;
     const reference = pinnedText(record);
-    const model =
-      key === SAFETENSORS
-        ? await openFolder(lastName(id), `hub:${id}`, (path) => this.#cache.open(record, path))
-        : await this.#openGguf(record);
+    const model = await this.#openFiles(record);
     const origin = {
       reference,
-      files: files.map(({ path, bytes, hash }) => ({ path, bytes, hash: `${hash.kind}:${hash.hex}` })),
+      files: record.files.map(({ path, bytes, hash }) => ({ path, bytes, hash: `${hash.kind}:${hash.hex}` })),
     };
     return { ...model, origin };
   }
@@ -169,7 +165,7 @@ export class HubModels {
       commit,
       revision,
       label,
-      format: key === SAFETENSORS ? 'safetensors' : 'gguf',
+      format: formatOf(key),
       bytes,
       bytesHere: await this.#cache.bytesHere(record),
       complete,
@@ -178,13 +174,31 @@ export class HubModels {
     };
   }
 
+  #openFiles(record: HubRecord): Promise<OpenModel> {
+    const { id, key } = record;
+    const open = (path: string) => this.#cache.open(record, path);
+    switch (formatOf(key)) {
+      case 'safetensors':
+        return openFolder(lastName(id), `hub:${id}`, open);
+      case 'onnx':
+        return openFolder(lastName(id), `hub:${id}`, open, key);
+      case 'gguf':
+        return this.#openGguf(record);
+    }
+  }
+
   async #openGguf(record: HubRecord): Promise<OpenModel> {
     const source = await this.#cache.open(record, record.key);
+    if (!source) throw new AlloyError('internal', `${record.key} of ${record.id} is not in its record`);
     const folder = record.key.slice(0, record.key.lastIndexOf('/') + 1);
     const name = lastName(record.key).replace(/(?:-\d{5}-of-\d{5})?\.gguf$/iu, '');
-    if (source) return openGguf(name, source, (beside) => this.#cache.open(record, folder + beside));
-    throw new AlloyError('internal', `${record.key} of ${record.id} is not in its record`);
+    return openGguf(name, source, (beside) => this.#cache.open(record, folder + beside));
   }
+}
+
+function formatOf(key: string): HubFormat {
+  if (key === SAFETENSORS) return 'safetensors';
+  return /\.onnx$/iu.test(key) ? 'onnx' : 'gguf';
 }
 
 function matches({ id, key, label }: HubRecord, { id: wanted, file, variant }: HubReference): boolean {

@@ -59,7 +59,7 @@ test('a model is looked up, downloaded, opened and known to the engine, and goes
   expect((await engine.models()).map(({ name }) => name)).toEqual(['pivot', 'reader', 'writer', reference]);
   expect(await engine.tokenize(reference, 'the user')).toEqual(await engine.tokenize('reader', 'the user'));
   expect((await engine.hubList()).models).toEqual([
-    expect.objectContaining({ reference, complete: true, bytesHere: card.bytes }),
+    expect.objectContaining({ reference, revision: 'main', complete: true, bytesHere: card.bytes }),
   ]);
   expect(await engine.hubVerify(reference)).toEqual([]);
   expect(await engine.hubRemove(reference)).toBe(card.bytes);

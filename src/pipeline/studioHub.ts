@@ -56,7 +56,7 @@ export class StudioHub {
         reference: pinnedText({ id, commit, key }),
         format,
         label,
-        ...(format === 'gguf' && { file: key }),
+        ...(format !== 'safetensors' && { file: key }),
         bytes,
         here: here.includes(key),
         chosen: key === chosen,

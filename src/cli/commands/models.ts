@@ -130,7 +130,7 @@ async function show({ hub }: CommandContext, reference: string): Promise<Command
     one.label,
     sizeText(one.bytes),
     one.here ? 'here' : '',
-    one.format === 'gguf' ? one.key : 'safetensors',
+    one.key,
   ]);
   const terms = gated ? ' Its terms have to be accepted on its page.' : '';
   const head = `${id} at ${revision}: commit ${commit}, licence ${licence ?? 'not given'}.${terms}`;

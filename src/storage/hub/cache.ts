@@ -14,6 +14,7 @@ import {
   readListing,
   readRecord,
   removeRecord,
+  revisionOf,
   writeCommit,
   writeListing,
   writeRecord,
@@ -101,7 +102,7 @@ export class HubCache {
       files: known?.complete ? known.files : variant.files,
       bytes: known?.complete ? known.bytes : variant.bytes,
       complete: false,
-      revision: reference.revision ?? DEFAULT_REVISION,
+      revision: known?.revision ?? (await this.#revision(reference, listing)),
       usedAt: this.#now(),
       ...(listing.licence !== undefined && { licence: listing.licence }),
     };
@@ -223,6 +224,14 @@ export class HubCache {
       options.onStale?.(error.message);
       return known;
     }
+  }
+
+  /** What a model is said to be got as: a branch or tag rather than the commit that it was. */
+  async #revision(
+    { revision = DEFAULT_REVISION }: HubReference,
+    { id, commit }: HubListing,
+  ): Promise<string> {
+    return isCommit(revision) ? revisionOf(this.#storage, id, commit) : revision;
   }
 
   /** A storage that cannot be written is told when a file is to be, not when one is only looked up. */

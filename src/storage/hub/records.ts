@@ -15,7 +15,7 @@ export const HUB_FOLDER = 'hub';
 export interface HubRecord {
   readonly id: string;
   readonly commit: string;
-  /** `safetensors`, or the path of a GGUF file. */
+  /** `safetensors`, or the path of a GGUF or ONNX file. */
   readonly key: string;
   readonly label: string;
   readonly files: readonly HubFile[];
@@ -111,6 +111,12 @@ export async function readCommit(
 ): Promise<string | undefined> {
   const refs = await readAs(storage, `${folderOf(id)}/refs.json`, refsSchema);
   return refs?.commits[revision];
+}
+
+/** The branch or tag that was this commit when it was last asked for; the commit where there is none. */
+export async function revisionOf(storage: Storage, id: string, commit: string): Promise<string> {
+  const refs = await readAs(storage, `${folderOf(id)}/refs.json`, refsSchema);
+  return Object.entries(refs?.commits ?? {}).find(([, known]) => known === commit)?.[0] ?? commit;
 }
 
 export async function writeCommit(

@@ -127,7 +127,7 @@ function splitPlace(text: string): { id: string; file?: string; variant?: string
 
 /** `REVISION/FILE.gguf`: a revision may have slashes itself (`refs/pr/1`), and then the file comes after it. */
 function splitRevision(text: string): [revision: string, file?: string] {
-  if (!/\.gguf$/iu.test(text)) return [text];
+  if (!/\.(?:gguf|onnx)$/iu.test(text)) return [text];
   const parts = text.split('/');
   const length = parts[0] === 'refs' ? 3 : 1;
   if (parts.length <= length) return [text];
@@ -146,11 +146,11 @@ function checked(reference: HubReference, text: string): HubReference {
   if (file === undefined) return reference;
   if (file.split('/').some((part) => part === '' || part === '.' || part === '..' || /[\\\0]/u.test(part)))
     throw bad(text, `"${file}" is no file of a repository`);
-  if (/\.gguf$/iu.test(file)) return reference;
+  if (/\.(?:gguf|onnx)$/iu.test(file)) return reference;
   // Any file of a folder of weights stands for the folder.
   const { file: _, ...folder } = reference;
   if (/(?:\.safetensors(?:\.index\.json)?|\.json)$/iu.test(file)) return folder;
-  throw bad(text, `"${file}" is no .gguf file; name a GGUF file, or the repository alone`);
+  throw bad(text, `"${file}" is neither a GGUF nor an ONNX file; name one of these, or the repository alone`);
 }
 
 function bad(text: string, why: string): AlloyError {

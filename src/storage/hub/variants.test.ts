@@ -64,6 +64,25 @@ describe('variants', () => {
     expect(() => chooseVariant(listing(files), { id: 'a/b' })).toThrow(message);
   });
 
+  test('ONNX files are forms too, after all others', () => {
+    const onnx = {
+      'onnx/model.onnx': 40,
+      'onnx/model.onnx_data': 900,
+      'onnx/model_q4.onnx': 300,
+      'onnx/encoder.onnx': 5,
+    };
+    const files = { 'config.json': 10, 'tokenizer.json': 20, ...onnx };
+    expect(variantsOf(listing(files)).map(({ label, bytes }) => [label, bytes])).toEqual([
+      ['ONNX-Q4', 330],
+      ['ONNX', 970],
+    ]);
+    expect(chooseVariant(listing(files), { id: 'a/b', variant: 'onnx' }).files).toHaveLength(4);
+    expect(chooseVariant(listing({ ...files, 'model.safetensors': 1 }), { id: 'a/b' }).key).toBe(
+      'safetensors',
+    );
+    expect(variantsOf(listing(onnx))).toEqual([]);
+  });
+
   test('two files of one quantisation have to be told apart', () => {
     const files = { 'x-Q4_0.gguf': 1, 'y-Q4_0.gguf': 1 };
     expect(() => chooseVariant(listing(files), { id: 'a/b', variant: 'Q4_0' })).toThrow(

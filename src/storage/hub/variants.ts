@@ -2,12 +2,14 @@ import { AlloyError } from '../../util/errors.ts';
 import type { HubFile, HubListing } from './listing.ts';
 import type { HubReference } from './reference.ts';
 
+export type HubFormat = 'safetensors' | 'gguf' | 'onnx';
+
 /** One of the forms in which a repository offers a model. */
 export interface HubVariant {
-  /** `safetensors`, or the path of a GGUF file. */
+  /** `safetensors`, or the path of a GGUF or ONNX file. */
   readonly key: string;
-  readonly format: 'safetensors' | 'gguf';
-  /** What people call it: `Q4_K_M`, `BF16`. */
+  readonly format: HubFormat;
+  /** What people call it: `Q4_K_M`, `BF16`, `ONNX-Q4`. */
   readonly label: string;
   /** Of all its files, the tokenizer's included. */
   readonly bytes: number;
@@ -48,14 +50,21 @@ const PREFERRED = [
   'F16',
   'BF16',
   'F32',
+  'ONNX-Q4',
+  'ONNX-QUANTIZED',
+  'ONNX',
 ];
 const SMALL_BYTES = 300e6;
+
+/** `onnx/model_q4f16.onnx`, with what comes after the underscore. */
+const ONNX =
+  /^(?:onnx\/)?(?:decoder_)?model(?:_merged)?(?:_(fp16|quantized|int8|uint8|q4|q4f16|bnb4))?\.onnx$/u;
 
 /** A file name's word for its quantisation. */
 const QUANTISATION =
   /(?:^|[-_.])((?:UD-)?(?:I?Q\d+(?:_[A-Z\d]+)*|TQ\d+_\d+|MXFP4|F16|BF16|F32|FP16|FP32|Q8))(?=[-_.]|$)/giu;
 
-/** Every form of a repository that Alloy could read, weights of folders first, then GGUF files by size. */
+/** Every form of a repository that Alloy could read: weights of folders first, then GGUF and then ONNX files by size. */
 export function variantsOf({ files, dtypes }: HubListing): readonly HubVariant[] {
   const variants: HubVariant[] = [];
   const folder = folderFiles(files);
@@ -83,7 +92,29 @@ export function variantsOf({ files, dtypes }: HubListing): readonly HubVariant[]
       files: parts,
     };
   });
-  return [...variants, ...gguf.sort((a, b) => a.bytes - b.bytes)];
+  const bySize = (a: HubVariant, b: HubVariant) => a.bytes - b.bytes;
+  return [...variants, ...gguf.sort(bySize), ...onnxVariants(files).sort(bySize)];
+}
+
+/** ONNX files of decoders, with the weights that lie beside them; they can be sources, not pivots. */
+function onnxVariants(files: readonly HubFile[]): HubVariant[] {
+  if (
+    !files.some(({ path }) => path === 'config.json') ||
+    !files.some(({ path }) => path === 'tokenizer.json')
+  )
+    return [];
+  return files.flatMap((file): HubVariant | [] => {
+    const name = ONNX.exec(file.path);
+    if (!name) return [];
+    const beside = files.filter(({ path }) => path.startsWith(`${file.path}_data`));
+    const all = [...companionsOf(files), file, ...beside];
+    const kind = name[1] === undefined ? '' : `-${name[1].toUpperCase()}`;
+    return { key: file.path, format: 'onnx', label: `ONNX${kind}`, bytes: total(all), files: all };
+  });
+}
+
+function companionsOf(files: readonly HubFile[]): readonly HubFile[] {
+  return COMPANIONS.flatMap((name) => files.find(({ path }) => path === name) ?? []);
 }
 
 /** The files of a folder of weights, without the parts that its index names; undefined where there are no weights. */
@@ -91,7 +122,7 @@ function folderFiles(files: readonly HubFile[]): readonly HubFile[] | undefined 
   const byPath = new Map(files.map((file) => [file.path, file]));
   const weights = byPath.get(WHOLE_FILE) ?? byPath.get(INDEX_FILE);
   if (!weights || !byPath.has('config.json')) return undefined;
-  return [...COMPANIONS.flatMap((name) => byPath.get(name) ?? []), weights];
+  return [...companionsOf(files), weights];
 }
 
 /** Vision towers and matrices of importance are GGUF files too; of a file in parts the first stands for it. */
@@ -162,7 +193,7 @@ export function chooseVariant(listing: HubListing, { file, variant }: HubReferen
   throw nothingToRead(listing);
 }
 
-/** What is recommended where nobody chose. */
+/** What is recommended where nobody chose: what can be trained before what is frozen. */
 export function defaultVariant(variants: readonly HubVariant[]): HubVariant | undefined {
   const folder = variants.find(({ format }) => format === 'safetensors');
   if (folder) return folder;
@@ -189,8 +220,8 @@ function noFile(listing: HubListing, file: string, variants: readonly HubVariant
       `${file} of ${listing.id} is no model by itself; name another file.`,
     );
   }
-  const gguf = variants.filter(({ format }) => format === 'gguf').map(({ key }) => key);
-  const has = gguf.length > 0 ? `it has ${gguf.join(', ')}` : 'it has no GGUF file';
+  const single = variants.filter(({ key }) => key !== SAFETENSORS).map(({ key }) => key);
+  const has = single.length > 0 ? `it has ${single.join(', ')}` : 'it has no GGUF file';
   return new AlloyError(
     'missing-file',
     `${listing.id} has no file ${file} at ${listing.commit.slice(0, 8)}; ${has}.`,

@@ -43,14 +43,15 @@ export function ModelPanel({
           value={part}
           onChange={(value) => onAssign(value as Part)}
           data={[
-            { value: 'pivot', label: 'Pivot' },
+            // What onnxruntime runs is frozen: it can teach, not learn.
+            { value: 'pivot', label: 'Pivot', disabled: model.family === 'onnx' },
             { value: 'source', label: 'Source', disabled: part === 'pivot' },
             { value: 'off', label: 'Off', disabled: part === 'pivot' },
           ]}
         />
       </div>
       <dl className={`${classes.facts} num`}>
-        <Fact name="Parameters" value={formatCount(model.parameters)} />
+        {model.parameters > 0 ? <Fact name="Parameters" value={formatCount(model.parameters)} /> : null}
         <Fact name="Family" value={model.family} />
         <Fact
           name="Tokenizer"
