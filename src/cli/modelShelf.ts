@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { basename, dirname, extname, join, resolve } from 'node:path';
+import { basename, dirname, extname, join, relative, resolve, sep } from 'node:path';
 import { z } from 'zod';
 import { isHubText } from '../pipeline/hubModels.ts';
 import { type ModelOrigin, type OpenModel, openFolder, openGguf } from '../pipeline/openModel.ts';
@@ -92,7 +92,7 @@ export class ModelShelf {
     if (!existsSync(join(path, 'config.json'))) {
       throw new AlloyError(
         'bad-file',
-        `${shown} is neither a model nor a finished run: it has no config.json and no ${RUN_FILES.recipe}; give a Hugging Face folder, a .gguf file or a run's folder.`,
+        `${shown} is neither a model nor a finished run: it has no config.json and no ${RUN_FILES.recipe}; give a Hugging Face folder, a .gguf or .onnx file or a run's folder.`,
       );
     }
     return openFolder(card?.name ?? basename(path), shown, fileOpener(path, shown));
@@ -158,6 +158,7 @@ function plainName(path: string): string {
 
 /** @param sha256 what its content has to hash to, where that is known */
 async function openFile(name: string, path: string, shown: string, sha256?: string): Promise<OpenModel> {
+  if (extname(path).toLowerCase() === '.onnx') return openOnnxFile(path, shown);
   const source = await nodeFileSource(path, shown);
   const magic = new TextDecoder('latin1').decode(await source.read(0, Math.min(4, source.bytes)));
   if (magic !== 'GGUF' && extname(path).toLowerCase() !== '.gguf') {
@@ -176,6 +177,23 @@ async function openFile(name: string, path: string, shown: string, sha256?: stri
     );
   }
   return openGguf(name, source, fileOpener(dirname(path), dirname(shown)));
+}
+
+/** An ONNX file in a model's folder, or in a folder of that one: transformers.js has them in `onnx`. */
+function openOnnxFile(path: string, shown: string): Promise<OpenModel> {
+  const [folder, shownFolder] = [dirname(path), dirname(shown)];
+  for (const up of ['', '..']) {
+    const root = join(folder, up);
+    const opener = fileOpener(root, join(shownFolder, up));
+    if (existsSync(join(root, 'config.json'))) {
+      const file = relative(root, path).split(sep).join('/');
+      return openFolder(basename(root), join(shownFolder, up), opener, file);
+    }
+  }
+  throw new AlloyError(
+    'missing-file',
+    `${shown}: there is no config.json beside it or above it; give an ONNX file inside its Hugging Face folder.`,
+  );
 }
 
 function fileOpener(folder: string, shown: string): (name: string) => Promise<FileSource | null> {

@@ -1,6 +1,8 @@
-import { openDawnGpu } from '../gpu/dawn.ts';
+import { openDawnForRuntimes, openDawnGpu } from '../gpu/dawn.ts';
 import type { Gpu } from '../gpu/gpu.ts';
+import { nodeOnnxHost } from '../storage/nodeOnnxHost.ts';
 import { AlloyError } from '../util/errors.ts';
+import { provideOnnxHost } from '../util/onnxHost.ts';
 import { type Command, type CommandContext, parseCommand, UsageError } from './command.ts';
 import { COMMANDS } from './commands.ts';
 import { exitCode } from './exitCode.ts';
@@ -42,6 +44,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
     terminal.out(commandHelp(command));
     return 0;
   }
+  provideOnnxHost(nodeOnnxHost(openDawnForRuntimes));
   const progress = new Progress(terminal, args.flag('quiet'));
   let opened: Promise<Gpu> | undefined;
   let hub: HubShelf | undefined;

@@ -49,6 +49,7 @@ export const score: Command = {
     const gpu = await context.gpu();
     await guardModel(gpu, model, { score: { lengths: [], topK: ROWS } }, memoryLimit(args));
     const loaded = await loadAny(gpu, model);
+    if (loaded.frozen) context.progress.note(loaded.frozen.status);
     const scorer = new TextScorer(gpu, model, loaded, top ?? (data === undefined ? ROWS : 1));
     try {
       const scores: { id: string; score: TextScore }[] = [];
