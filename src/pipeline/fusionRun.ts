@@ -8,7 +8,7 @@ import type { ConversationTargets } from '../distill/fusedTargets.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
 import { LiveMerge } from '../merge/liveMerge.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
-import { required } from '../util/errors.ts';
+import { AlloyError, required } from '../util/errors.ts';
 import { alignSource } from './alignStage.ts';
 import { distilTarget } from './distilStage.ts';
 import { type EvaluatedModel, evaluateModels, reportSuites } from './evaluateStage.ts';
@@ -38,6 +38,7 @@ export async function runFusion(given: RunContext, asked: Recipe): Promise<Fusio
   const started = performance.now();
   const data = await loadData(given, asked);
   const openedPivot = await given.openModel(asked.pivot);
+  checkPivot(openedPivot);
   const openedSources: OpenModel[] = [];
   for (const reference of asked.sources) openedSources.push(await given.openModel(reference));
   const paper = fusionOnPaper(openedPivot, openedSources, data, asked.train.maxTokens);
@@ -73,6 +74,15 @@ function told(asked: Recipe, run: Recipe): Recipe {
 function inPrecision(model: OpenModel, { precision }: Recipe): OpenModel {
   if (precision === 'file' || model.onnx) return model;
   return { ...model, identity: `${model.identity} in ${precision}` };
+}
+
+/** @throws AlloyError `bad-recipe` for a model that cannot be trained */
+function checkPivot({ name, onnx }: OpenModel): void {
+  if (onnx === undefined) return;
+  throw new AlloyError(
+    'bad-recipe',
+    `pivot: ${name} is an ONNX model (${onnx.file}), a frozen source only; take a pivot with safetensors or a GGUF file.`,
+  );
 }
 
 async function fuse(
