@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { noPatience } from '../storage/hub/hubTesting.ts';
 import { MemoryStorage } from '../storage/memoryStorage.ts';
@@ -65,6 +66,20 @@ test('a model is looked up, downloaded, opened and known to the engine, and goes
   expect(await engine.hubRemove(reference)).toBe(card.bytes);
   expect(await engine.models()).toHaveLength(3);
   await expect(engine.tokenize(reference, 'x')).rejects.toMatchObject({ code: 'missing-file' });
+});
+
+test('an ONNX file is a form, and opens as a frozen source', async () => {
+  const read = (name: string) => readFileSync(new URL(`../../fixtures/onnx/${name}`, import.meta.url));
+  const names = ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'onnx/model.onnx'];
+  server.commit('a/frozen', Object.fromEntries(names.map((name) => [name, read(name)])));
+  const studio = hub();
+  const { forms } = await studio.look('a/frozen');
+  expect(forms).toEqual([
+    expect.objectContaining({ format: 'onnx', label: 'ONNX', file: 'onnx/model.onnx', chosen: true }),
+  ]);
+  const card = await studio.get('a/frozen', () => undefined);
+  expect(card).toMatchObject({ family: 'onnx', vocab: 320, parameters: 0 });
+  expect((await studio.open(card.name)).onnx?.files).toHaveLength(1);
 });
 
 test('a download is paused and gone on with; two at once are refused', async () => {

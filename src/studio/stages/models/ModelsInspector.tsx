@@ -23,7 +23,7 @@ export function ModelsInspector() {
           <FactList
             facts={[
               ...(chosen.from === undefined ? [['Name', chosen.name] as const] : hubFacts(chosen)),
-              ['Parameters', chosen.parameters.toLocaleString('en')],
+              ['Parameters', chosen.parameters > 0 ? chosen.parameters.toLocaleString('en') : '–'],
               ['Family', chosen.family],
               ['Tokenizer', chosen.tokenizer ?? '–'],
               ['Vocabulary', `${formatCount(chosen.vocab)} tokens`],
@@ -35,7 +35,14 @@ export function ModelsInspector() {
           {pivot && pivot !== chosen ? (
             <FactList
               facts={[
-                ['Against the pivot', `${(chosen.parameters / pivot.parameters).toFixed(1)} × its size`],
+                ...(chosen.parameters > 0 && pivot.parameters > 0
+                  ? [
+                      [
+                        'Against the pivot',
+                        `${(chosen.parameters / pivot.parameters).toFixed(1)} × its size`,
+                      ] as const,
+                    ]
+                  : []),
                 ['Its weights', 'are not mixed with the pivot’s: only what it expects is taught'],
                 ['Its tokens', 'are cut in its own way, so its rows are aligned first'],
               ]}
