@@ -9,7 +9,7 @@ import { topK } from '../kernels/topK.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { OnnxDecoder } from './onnxInputs.ts';
 import type { RowScorer, RowScorerOptions } from './rowScorer.ts';
-import type { ScoredRows } from './scorer.ts';
+import { bucketLength, type ScoredRows } from './scorer.ts';
 
 /** Logits of whole sequences, which the runtime keeps until they are disposed of. */
 export interface OnnxLogits {
@@ -27,7 +27,8 @@ export interface OnnxRows {
   logits(tokens: Int32Array, batch: number): Promise<OnnxLogits>;
 }
 
-const BATCH_TOKENS = { gpu: 2048, software: 256 };
+/** The runtime makes kernels anew for other shapes; where that takes long, sequences go one by one. */
+const BATCH_TOKENS = { gpu: 2048, software: 1 };
 /** What the logits of one run may take, at most. */
 const LOGITS_BYTES = 512 * 2 ** 20;
 /** Rows of a chunk are a multiple of this, so that every chunk begins where a binding may. */
@@ -51,11 +52,11 @@ export class OnnxScorer implements RowScorer {
   }
 
   batchFor(length: number): number {
-    return Math.max(1, Math.floor(this.#batchTokens / Math.max(1, length)));
+    return Math.max(1, Math.floor(this.#batchTokens / bucketLength(length)));
   }
 
   async score(sequences: readonly ArrayLike<number>[]): Promise<ScoredRows[]> {
-    const length = Math.max(...sequences.map((sequence) => sequence.length));
+    const length = bucketLength(Math.max(...sequences.map((sequence) => sequence.length)));
     const batch = sequences.length;
     const tokens = new Int32Array(batch * length);
     const labels = new Int32Array(batch * length).fill(-100);
