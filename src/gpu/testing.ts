@@ -46,3 +46,27 @@ export function testValues(count: number, seed = 1, scale = 1): Float32Array<Arr
     return ((bits >>> 8) / 8388608 - 1) * scale;
   });
 }
+
+/**
+ * A device whose buffers may take so many bytes in all. What is beyond is refused as a real device refuses it: later, in
+ * the error scope, and with a buffer that is not valid.
+ */
+export function withRoom(gpu: WebGpu, room: { bytes: number }): void {
+  const { device } = gpu;
+  const [create, pop] = [device.createBuffer.bind(device), device.popErrorScope.bind(device)];
+  let refused = false;
+  device.createBuffer = (descriptor) => {
+    if (gpu.stats.bytes <= room.bytes) return create(descriptor);
+    refused = true;
+    device.pushErrorScope('validation');
+    const broken = create({ ...descriptor, usage: 0 });
+    pop();
+    return broken;
+  };
+  device.popErrorScope = async () => {
+    const mine = refused;
+    refused = false;
+    const error = await pop();
+    return mine ? new GPUOutOfMemoryError('no room') : error;
+  };
+}

@@ -1,35 +1,12 @@
 import { expect, test } from 'vitest';
 import { openDawn } from '../gpu/dawn.ts';
+import { withRoom } from '../gpu/testing.ts';
 import { WebGpu } from '../gpu/webGpu.ts';
 import { parseRecipe } from './recipe.ts';
 import { StudioEngine } from './studioEngine.ts';
 import { TINY_RECIPE, tinyHost } from './testing.ts';
 
 const question = [{ role: 'user', content: 'name one like the eel' }] as const;
-
-/**
- * A device whose buffers may take so many bytes in all. What is beyond is refused as a real device refuses it: later, in
- * the error scope, and with a buffer that is not valid.
- */
-function withRoom(gpu: WebGpu, room: { bytes: number }): void {
-  const { device } = gpu;
-  const [create, pop] = [device.createBuffer.bind(device), device.popErrorScope.bind(device)];
-  let refused = false;
-  device.createBuffer = (descriptor) => {
-    if (gpu.stats.bytes <= room.bytes) return create(descriptor);
-    refused = true;
-    device.pushErrorScope('validation');
-    const broken = create({ ...descriptor, usage: 0 });
-    pop();
-    return broken;
-  };
-  device.popErrorScope = async () => {
-    const mine = refused;
-    refused = false;
-    const error = await pop();
-    return mine ? new GPUOutOfMemoryError('no room') : error;
-  };
-}
 
 test('what a device has no room for fails alone: nothing is left of it, and all else goes on', async () => {
   const gpu = await WebGpu.open(await openDawn());

@@ -270,6 +270,40 @@ export interface HubShelfView {
   readonly freeBytes: number | null;
 }
 
+/** A change of one field of a recipe that makes its run smaller. */
+export interface RecipeStep {
+  /** Dotted path, such as `train.recompute`. */
+  readonly path: string;
+  readonly value: unknown;
+  /** What it means, as half a sentence. */
+  readonly what: string;
+}
+
+/** What a run will take on the GPU, before it begins. */
+export interface MemoryForecast {
+  /** The phase that takes most, with what for. */
+  readonly peak: {
+    readonly phase: string;
+    readonly bytes: number;
+    readonly parts: Readonly<Record<string, number>>;
+  };
+  readonly phases: readonly { readonly phase: string; readonly bytes: number }[];
+  readonly limitBytes?: number;
+  readonly fits: boolean;
+  /** Why this adapter cannot run it, however much memory there is. */
+  readonly problem?: string;
+  /** What the run will choose by itself, where the recipe leaves it open. */
+  readonly chosen: readonly RecipeStep[];
+  /** What single changes would save. */
+  readonly suggestions: readonly (RecipeStep & { readonly bytes: number; readonly savesBytes: number })[];
+  /** Where it does not fit: the least that makes it fit, or the smallest that there is. */
+  readonly smaller?: {
+    readonly fits: boolean;
+    readonly bytes: number;
+    readonly steps: readonly RecipeStep[];
+  };
+}
+
 /** The worker's interface. Every method may reject with an `AlloyError` (as `{ name, code, message }`). */
 export interface Engine {
   /** Opens the device; rejects with `no-webgpu`. */
@@ -277,6 +311,8 @@ export interface Engine {
   /** Resolves with the reason when the device is lost. */
   deviceLost(): Promise<string>;
   memory(): Promise<MemoryReport>;
+  /** Plans a run from what the models' files say of them, without loading anything. */
+  planMemory(recipe: Recipe): Promise<MemoryForecast>;
   /** The built-in models and those of the hub that are here. */
   models(): Promise<readonly ModelCard[]>;
   /** The built-in sample's recipe, its models and its conversations. */

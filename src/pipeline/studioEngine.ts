@@ -11,6 +11,7 @@ import type { Host } from './host.ts';
 import { type HubSettings, isHubText } from './hubModels.ts';
 import { JobControl } from './jobControl.ts';
 import { LiveFusion } from './liveFusion.ts';
+import { forecastRun } from './memoryForecast.ts';
 import type { CellChange } from './mergeView.ts';
 import type { ModelRunner } from './modelRunner.ts';
 import type { OpenModel } from './openModel.ts';
@@ -26,6 +27,7 @@ import type {
   HubEvent,
   HubModelInfo,
   HubShelfView,
+  MemoryForecast,
   MemoryReport,
   MergeView,
   Message,
@@ -56,6 +58,11 @@ export class StudioEngine implements Engine {
   #job: JobControl | undefined;
   #live: LiveFusion | undefined;
   #interruption = new AbortController();
+  /** How runs and their plans get at models and data. */
+  readonly #reading = {
+    openModel: (reference: string) => this.#openModel(reference),
+    readText: (path: string) => this.#readData(path),
+  };
 
   constructor(host: Host) {
     this.#host = host;
@@ -83,6 +90,11 @@ export class StudioEngine implements Engine {
 
   memory(): Promise<MemoryReport> {
     return this.#onGpu(async ({ gpu: { stats } }) => ({ bytes: stats.bytes, peakBytes: stats.peakBytes }));
+  }
+
+  async planMemory(recipe: Recipe): Promise<MemoryForecast> {
+    const session = await this.#device().catch(() => undefined);
+    return forecastRun(this.#reading, parseRecipe(recipe, 'The recipe'), session?.gpu ?? {});
   }
 
   async models(): Promise<readonly ModelCard[]> {
@@ -299,8 +311,7 @@ export class StudioEngine implements Engine {
       keptOnly,
       store: await this.#artifacts(),
       control,
-      openModel: (reference: string) => this.#openModel(reference),
-      readText: (path: string) => this.#readData(path),
+      ...this.#reading,
       onEvent,
     };
     const { suites } = await loadData(context, recipe);

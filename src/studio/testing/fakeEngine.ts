@@ -29,6 +29,7 @@ import {
   share,
 } from './fakeData.ts';
 
+import { fakeForecast } from './fakeForecast.ts';
 import { createFakeHub } from './fakeHub.ts';
 
 export interface Scenario {
@@ -107,6 +108,7 @@ export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
         ? wait(900).then(() => 'the driver was reset')
         : new Promise<string>(() => {}),
     memory: async () => ({ bytes: 148_000_000, peakBytes: 196_000_000 }),
+    planMemory: async (recipe) => fakeForecast(recipe),
     models: async () => {
       failIf('models', 'models/index.json could not be read; reload the page.');
       return [...fakeModels, ...hub.cards()];

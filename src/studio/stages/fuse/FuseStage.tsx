@@ -5,6 +5,7 @@ import { startRun, useRun } from '../../state/run.ts';
 import { PanelState } from '../../views/PanelState.tsx';
 import { CurvesPanel } from './CurvesPanel.tsx';
 import classes from './FuseStage.module.css';
+import { MemoryPanel } from './MemoryPanel.tsx';
 import { ReportPanel } from './ReportPanel.tsx';
 import { RunBar } from './RunBar.tsx';
 import { SettingsPanel } from './SettingsPanel.tsx';
@@ -38,6 +39,7 @@ export function FuseStage() {
         />
       </div>
       <StageProgressList />
+      <MemoryPanel />
       {fault ? (
         <PanelState
           condition={{

@@ -152,12 +152,25 @@ export const settingGroups: readonly SettingGroup[] = [
   },
 ];
 
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  pivot: 'Pivot',
+  sources: 'Sources',
+  precision: 'Weights',
+  'train.recompute': 'Recompute',
+  'train.microBatch': 'At once',
+  'train.optimizer': 'Optimizer',
+  'train.maxTokens': 'Longest conversation',
+  'train.matrices': 'What learns',
+  'memory.scoreTokens': 'Tokens scored at once',
+  'memory.limit': 'GPU memory at most',
+};
+
 /** How a setting is called; other parts of a recipe keep their path. */
 export function settingName(path: string): string {
   for (const { settings } of settingGroups) {
     for (const setting of settings) if (setting.path === path) return setting.label;
   }
-  return { pivot: 'Pivot', sources: 'Sources' }[path] ?? path;
+  return OTHER_NAMES[path] ?? path;
 }
 
 export function showValue(value: unknown): string {
