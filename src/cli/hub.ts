@@ -63,9 +63,7 @@ export class HubShelf {
   async watched<T>(run: (options: GetOptions) => Promise<T>, label: string): Promise<T> {
     const abort = new AbortController();
     const release = this.#terminal.onInterrupt(() => {
-      abort.abort(
-        new AlloyError('cancelled', 'The download was stopped; run it again to go on where it was.'),
-      );
+      abort.abort(new AlloyError('cancelled', 'It was stopped; run it again to go on where it was.'));
     });
     const rate = new TransferRate();
     const onProgress = ({ file, done, total, received }: TransferState) => {

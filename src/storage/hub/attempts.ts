@@ -72,6 +72,11 @@ export class Attempts {
     this.#onWait = options.onWait;
   }
 
+  /** How long nothing may come. */
+  get stallMs(): number {
+    return this.#patience.stallMs;
+  }
+
   /** Index of the endpoint whose turn it is. */
   get endpoint(): number {
     return this.#endpoint;

@@ -214,8 +214,10 @@ export class HubCache {
       return known;
     }
     try {
-      const rounds = known ? 1 : undefined;
-      const listing = await fetchListing(this.#client, id, revision, { signal: options.signal, rounds });
+      const listing = await fetchListing(this.#client, id, revision, {
+        signal: options.signal,
+        brief: known !== undefined,
+      });
       await this.#remember(listing, revision);
       return listing;
     } catch (error) {

@@ -20,8 +20,8 @@ export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
   /** Called before a pause of a second or more. */
   readonly onWait?: ((seconds: number, reason: string) => void) | undefined;
-  /** Overrides how often endpoints are tried. */
-  readonly rounds?: number | undefined;
+  /** Whether there is something to fall back on: every endpoint is tried once, and not waited for long. */
+  readonly brief?: boolean | undefined;
 }
 
 /** What a request is about, for errors. */
@@ -48,8 +48,9 @@ export class HubClient {
   }
 
   attempts(options: RequestOptions): Attempts {
-    const { rounds } = options;
-    const patience = rounds === undefined ? this.#patience : { ...this.#patience, rounds };
+    const { stallMs } = this.#patience;
+    const brief = { rounds: 1, stallMs: Math.min(stallMs, BRIEF_STALL_MS) };
+    const patience = options.brief ? { ...this.#patience, ...brief } : this.#patience;
     return new Attempts(this.endpoints.length, patience, options);
   }
 
@@ -74,7 +75,7 @@ export class HubClient {
       );
       const endpoint = this.endpoints[attempts.endpoint] ?? '';
       try {
-        const text = await this.#stalling(() => response.text(), options.signal);
+        const text = await stalling(() => response.text(), attempts.stallMs, options.signal);
         return { value: JSON.parse(text) as unknown, next: nextPage(response.headers, endpoint) };
       } catch (cause) {
         const stopped = abortError(options.signal);
@@ -132,7 +133,7 @@ export class HubClient {
       const endpoint = this.endpoints[attempts.endpoint] ?? '';
       let response: Response;
       try {
-        response = await this.#request(endpoint + path, headers, signal, how);
+        response = await this.#request(endpoint + path, headers, attempts.stallMs, signal, how);
       } catch (cause) {
         const ended = abortError(signal);
         if (ended) throw ended;
@@ -153,12 +154,13 @@ export class HubClient {
     reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>,
     signal: AbortSignal | undefined,
   ): Promise<ReadableStreamReadResult<Uint8Array<ArrayBuffer>>> {
-    return this.#stalling(() => reader.read(), signal);
+    return stalling(() => reader.read(), this.#patience.stallMs, signal);
   }
 
   async #request(
     url: string,
     headers: Readonly<Record<string, string>>,
+    stallMs: number,
     signal: AbortSignal | undefined,
     how: Pick<RequestInit, 'method' | 'redirect'>,
   ): Promise<Response> {
@@ -178,8 +180,9 @@ export class HubClient {
         cache: 'no-store',
       });
       response.catch(() => undefined);
-      return await this.#stalling(
+      return await stalling(
         () => response,
+        stallMs,
         signal,
         () => own.abort(),
       );
@@ -188,30 +191,35 @@ export class HubClient {
       signal?.removeEventListener('abort', stop);
     }
   }
+}
 
-  /** Waits for something as long as the network may be silent. */
-  #stalling<T>(start: () => Promise<T>, signal: AbortSignal | undefined, onStall?: () => void): Promise<T> {
-    const { stallMs } = this.#patience;
-    const stopped = abortError(signal);
-    if (stopped) return Promise.reject(stopped);
-    return new Promise<T>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        onStall?.();
-        reject(new Error(`nothing came for ${Math.round(stallMs / 1000)} s`));
-      }, stallMs);
-      const stop = () => reject(abortError(signal));
-      signal?.addEventListener('abort', stop, { once: true });
-      start()
-        .then(resolve, reject)
-        .finally(() => {
-          clearTimeout(timer);
-          signal?.removeEventListener('abort', stop);
-        });
-    });
-  }
+/** Waits for something as long as the network may be silent. */
+function stalling<T>(
+  start: () => Promise<T>,
+  stallMs: number,
+  signal: AbortSignal | undefined,
+  onStall?: () => void,
+): Promise<T> {
+  const stopped = abortError(signal);
+  if (stopped) return Promise.reject(stopped);
+  return new Promise<T>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      onStall?.();
+      reject(new Error(`nothing came for ${Math.round(stallMs / 1000)} s`));
+    }, stallMs);
+    const stop = () => reject(abortError(signal));
+    signal?.addEventListener('abort', stop, { once: true });
+    start()
+      .then(resolve, reject)
+      .finally(() => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', stop);
+      });
+  });
 }
 
 const MOST_REDIRECTS = 5;
+const BRIEF_STALL_MS = 8000;
 const TRANSIENT = [408, 409, 421, 425, 429];
 
 /** Whether asking again may help. */

@@ -26,7 +26,7 @@ export interface HubListing {
   readonly licence?: string | undefined;
   /** Whether its terms have to be accepted on the hub's page. */
   readonly gated: boolean;
-  /** Bytes of its tensors by number format, such as `{BF16: …}`, where the hub says. */
+  /** The number formats of its tensors, such as `BF16`, where the hub says. */
   readonly dtypes?: readonly string[] | undefined;
 }
 
