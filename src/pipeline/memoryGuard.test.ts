@@ -26,6 +26,10 @@ test('a run that would not fit ends before it begins and names one that does; th
   gpu.memory.restartPeak();
   expect(await engine.fuse(recipe({}, { recompute: 'off' }), take)).toBe('done');
   const free = gpu.stats.peakBytes;
+  const forecast = await engine.planMemory(recipe({}, { recompute: 'off' }));
+  expect(forecast).toMatchObject({ fits: true, chosen: [] });
+  expect(Math.abs(forecast.peak.bytes / free - 1), `${forecast.peak.bytes} of ${free}`).toBeLessThan(0.05);
+  expect(forecast.suggestions.length).toBeGreaterThan(0);
 
   const tight = { limit: Math.floor(0.8 * free) };
   await expect(engine.fuse(recipe(tight, { recompute: 'off' }), take)).rejects.toMatchObject({
