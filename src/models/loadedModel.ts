@@ -16,5 +16,7 @@ export interface LoadedModel {
 export interface FrozenModel {
   /** Where it runs, as a sentence. */
   readonly status: string;
+  /** What its weights take, about. */
+  readonly bytes: number;
   scorer(options: RowScorerOptions): RowScorer;
 }

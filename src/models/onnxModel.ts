@@ -205,7 +205,11 @@ export async function loadOnnx(
     get weights(): never {
       throw frozenOnly(source.file);
     },
-    frozen: { status: session.status, scorer: (options) => new OnnxScorer(gpu, rows, options) },
+    frozen: {
+      status: session.status,
+      bytes: source.files.reduce((sum, { bytes }) => sum + bytes, 0),
+      scorer: (options) => new OnnxScorer(gpu, rows, options),
+    },
     dispose: () => void session.release(),
   };
 }

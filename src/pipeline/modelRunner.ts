@@ -1,6 +1,8 @@
 import type { Representation } from '../align/representation.ts';
 import type { Gpu } from '../gpu/gpu.ts';
 import type { DecoderWeights } from '../models/decoder.ts';
+import type { FrozenModel } from '../models/loadedModel.ts';
+import type { RowScorer } from '../models/rowScorer.ts';
 import { Scorer } from '../models/scorer.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import { Answerer } from './answer.ts';
@@ -26,15 +28,18 @@ export class ModelRunner {
   readonly #gpu: Gpu;
   readonly #release: () => void;
   readonly #lock = new Lock();
-  #weights: DecoderWeights;
+  #weights: DecoderWeights | FrozenModel;
   #answerer: Answerer | undefined;
   #stale = false;
-  #single: Scorer | undefined;
-  #many: Scorer | undefined;
+  #single: RowScorer | undefined;
+  #many: RowScorer | undefined;
   #closed = false;
 
-  /** @param release frees the weights */
-  constructor(gpu: Gpu, model: OpenModel, weights: DecoderWeights, release: () => void) {
+  /**
+   * @param weights or the frozen model, which answers nothing but gives rows
+   * @param release frees the weights
+   */
+  constructor(gpu: Gpu, model: OpenModel, weights: DecoderWeights | FrozenModel, release: () => void) {
     this.#gpu = gpu;
     this.model = model;
     this.#weights = weights;
@@ -127,6 +132,12 @@ export class ModelRunner {
   async #answering(): Promise<Answerer> {
     if (!this.#answerer) {
       const weights = this.#weights;
+      if ('scorer' in weights) {
+        throw new AlloyError(
+          'unsupported',
+          `${this.model.name} is an ONNX model, a frozen source only: it gives rows and writes no answers; chat with a model of safetensors or GGUF.`,
+        );
+      }
       const make = () => new Answerer(this.#gpu, this.model, { weights }, CHAT_TOKENS);
       const made = this.#gpu.allOrNothing(make);
       try {
@@ -142,8 +153,10 @@ export class ModelRunner {
     return this.#answerer;
   }
 
-  #scorer(topK: number, batchTokens: number): Scorer {
-    return new Scorer(this.#gpu, this.model.config, this.#weights, { topK, batchTokens });
+  #scorer(topK: number, batchTokens: number): RowScorer {
+    const weights = this.#weights;
+    if ('scorer' in weights) return weights.scorer({ topK, batchTokens });
+    return new Scorer(this.#gpu, this.model.config, weights, { topK, batchTokens });
   }
 
   #dropPrograms(): void {

@@ -46,11 +46,12 @@ export class ModelShelf {
   async #load(name: string): Promise<ModelRunner> {
     try {
       const model = await this.#open(name);
-      const { weights, dispose } = await loadModel(this.#gpu, model);
+      const loaded = await loadModel(this.#gpu, model);
+      const { frozen } = loaded;
       const place = this.#places.get(name);
-      if (place) place.bytes = weightBytes(weights);
+      if (place) place.bytes = frozen ? frozen.bytes : weightBytes(loaded.weights);
       this.#makeRoom();
-      return new ModelRunner(this.#gpu, model, weights, dispose);
+      return new ModelRunner(this.#gpu, model, frozen ?? loaded.weights, () => loaded.dispose());
     } catch (error) {
       this.#places.delete(name);
       throw error;
