@@ -67,16 +67,8 @@ describe('a model of the hub', () => {
     const commit = server.commit('a/tiny', model);
     const local = await alloy(['tokenize', 'tiny', '--text', 'the thing', '--json']);
     for (const reference of ['hub:a/tiny', `hub:a/tiny@${commit}`, `${server.endpoint}/a/tiny/tree/main`]) {
-      const found = await alloy([
-        'tokenize',
-        reference,
-        '--text',
-        'the thing',
-        '--json',
-        '--endpoint',
-        server.endpoint,
-      ]);
-      if (reference.startsWith('hub:')) expect(found).toEqual({ ...local, stderr: expect.any(String) });
+      const found = await alloy(['tokenize', reference, '--text', 'the thing', '--json']);
+      expect(found).toEqual({ ...local, stderr: expect.any(String) });
     }
     await server.close();
     const asked = server.requests.length;
@@ -94,6 +86,41 @@ describe('a model of the hub', () => {
     });
     expect(server.requests).toHaveLength(asked);
     server = await HubServer.start();
+  });
+
+  test('what options say holds before what the environment says', async () => {
+    server.commit('a/tiny', model);
+    server.commit('a/tiny', { ...model, 'config.json': '{}' }, 'broken');
+    server.gate('a/tiny', 'hf_right');
+    const show = (...argv: string[]) =>
+      alloy(['models', 'get', 'hub:a/tiny', ...argv], {
+        HF_ENDPOINT: 'http://127.0.0.1:9',
+        HF_TOKEN: 'hf_wrong',
+      });
+    expect(await show('--endpoint', server.endpoint)).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('no access'),
+    });
+    const right = ['--endpoint', `http://127.0.0.1:9, ${server.endpoint}/`, '--token', 'hf_right'];
+    expect(await show(...right)).toMatchObject({ code: 0 });
+    expect((await show(...right, '--revision', 'broken')).stdout).toContain('"broken"');
+    expect(await show(...right, '--endpoint', 'nowhere')).toMatchObject({
+      code: 3,
+      stderr: expect.stringContaining('no endpoint'),
+    });
+    const broken = await alloy([
+      'tokenize',
+      'hub:a/tiny',
+      '--revision',
+      'broken',
+      '--offline',
+      '--text',
+      'x',
+    ]);
+    expect(broken).toMatchObject({ code: 3, stderr: expect.stringContaining('hub:a/tiny/config.json') });
+    expect((await alloy(['tokenize', 'https://example.org/a/tiny', '--text', 'x'])).stderr).toContain(
+      'no address of the hub',
+    );
   });
 
   test('is shown, got, listed, verified and deleted', async () => {

@@ -42,7 +42,7 @@ export interface HeldModel {
   readonly usedAt: number;
 }
 
-/** Whether a text is meant to name a model of the hub: `hub:…`, or a hub's address. */
+/** Whether a text is meant to name a model of the hub: `hub:…`, or an address. */
 export const isHubText = (text: string): boolean => isText(text);
 
 /** Models of the Hugging Face hub: looked up, downloaded once, opened. */

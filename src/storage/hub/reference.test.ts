@@ -63,13 +63,9 @@ describe('parseHubReference', () => {
       expect(hubText(parseHubReference(text))).toBe(text);
   });
 
-  test('only what looks like the hub does', () => {
-    expect(['hub:a/b', 'https://hf.co/a/b', 'huggingface.co/a'].map(isHubText)).toEqual([true, true, true]);
-    expect(['a/b', './x', 'https://example.org/a/b', 'pivot'].map(isHubText)).toEqual([
-      false,
-      false,
-      false,
-      false,
-    ]);
+  test('only what looks like the hub or an address does', () => {
+    const meant = ['hub:a/b', 'https://hf.co/a/b', 'huggingface.co/a', 'http://127.0.0.1:8080/a/b'];
+    expect(meant.map(isHubText)).toEqual([true, true, true, true]);
+    expect(['a/b', './x', 'pivot', 'http/x'].map(isHubText)).toEqual([false, false, false, false]);
   });
 });

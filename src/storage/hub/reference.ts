@@ -31,9 +31,9 @@ const NO_OWNERS = [
 const NAME = /^(?!.*(?:--|\.\.))[A-Za-z\d](?:[\w.-]{0,94}[A-Za-z\d_])?$/u;
 const COMMIT = /^[\da-f]{40}$/u;
 
-/** Whether a text is meant to name a model of the hub: `hub:…`, or a hub's address. */
+/** Whether a text is meant to name a model of the hub: `hub:…`, or an address, which may be one of a mirror. */
 export function isHubText(text: string): boolean {
-  return text.startsWith(HUB_PREFIX) || addressOf(text, []) !== undefined;
+  return text.startsWith(HUB_PREFIX) || /^https?:\/\//iu.test(text) || addressOf(text, []) !== undefined;
 }
 
 export function isCommit(revision: string | undefined): revision is string {
