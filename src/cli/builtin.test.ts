@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { BUILTIN_FOLDER, ModelShelf } from './modelShelf.ts';
@@ -27,6 +28,19 @@ test('the index of the built-in models is true', async () => {
     expect({ name, family: config.family, vocab: config.vocabSize }).toEqual({ name, family, vocab });
     expect(config.maxPositions).toBe(context);
   }
+});
+
+test('a built-in file that is not the one of the index is refused', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'alloy-builtin-'));
+  cpSync(BUILTIN_FOLDER, folder, { recursive: true });
+  const [card] = await new ModelShelf({}).builtin();
+  const path = join(folder, card?.file ?? '');
+  const content = readFileSync(path);
+  content[content.length - 1] = 1 - (content.at(-1) ?? 0);
+  writeFileSync(path, content);
+  const shelf = new ModelShelf({}, { builtinFolder: folder });
+  await expect(shelf.open(card?.name ?? '', '/', 'the test')).rejects.toThrow(/its sha256 differs/u);
+  rmSync(folder, { recursive: true });
 });
 
 test('a built-in model reads and likes English more than noise', async () => {

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import { testGpu } from '../gpu/testing.ts';
 import { memorySource } from '../storage/blobSource.ts';
+import { nodeFileSource } from '../storage/nodeStorage.ts';
+import { readAll } from '../storage/storageHelpers.ts';
 import { BuiltinModels } from './builtinModels.ts';
 import { dataPath } from './projectFiles.ts';
 import { tinyHost } from './testing.ts';
@@ -38,6 +40,19 @@ test('says what is missing or wrong', async () => {
   await expect(dangling.open('gone')).rejects.toMatchObject({
     code: 'missing-file',
     message: expect.stringContaining('public/models/gone.gguf'),
+  });
+});
+
+test('a file that is not the one of the index is refused', async () => {
+  const project = new URL('../../', import.meta.url).pathname;
+  const file = await readAll(await nodeFileSource(`${project}public/models/meadow/model.gguf`));
+  const files = (content: Uint8Array) => async (path: string) =>
+    path.endsWith('.gguf') ? memorySource(content, path) : nodeFileSource(project + path);
+  expect((await new BuiltinModels(files(file)).open('meadow')).config.family).toBe('qwen3');
+  const damaged = file.with(file.length - 1, 1 - (file.at(-1) ?? 0));
+  await expect(new BuiltinModels(files(damaged)).open('meadow')).rejects.toMatchObject({
+    code: 'bad-file',
+    message: expect.stringContaining('sha256'),
   });
 });
 
