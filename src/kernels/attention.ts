@@ -27,8 +27,9 @@ export function attentionForward<B>(
   tuning: Tuning,
 ): Dispatch<B> {
   const tile = tuning === 'software' ? undefined : attentionTile(shape.headWidth, 'forward');
+  const capped = shape.cap > 0;
   return dispatch<string, string, B>(
-    tile ? tiledForwardKernel(tile, false) : plainForwardKernel(false),
+    tile ? tiledForwardKernel(tile, false, capped) : plainForwardKernel(false, capped),
     { q, k, v, o, lse },
     attentionParams(shape, tile ? 4 : 1),
     passGrid(shape, shape.heads, tile),
@@ -49,15 +50,16 @@ export function attentionBackward<B>(
     tuning === 'software' ? undefined : attentionTile(shape.headWidth, pass);
   const [queries, keys] = [tileOf('queries'), tileOf('keys')];
   const params = attentionParams(shape, queries ? 4 : 1);
+  const capped = shape.cap > 0;
   return [
     dispatch(
-      queries ? tiledQueriesKernel(queries) : plainQueriesKernel(),
+      queries ? tiledQueriesKernel(queries, capped) : plainQueriesKernel(capped),
       { q, k, v, o, grad, lse, dq, delta },
       params,
       passGrid(shape, shape.heads, queries),
     ),
     dispatch(
-      keys ? tiledKeysKernel(keys) : plainKeysKernel(),
+      keys ? tiledKeysKernel(keys, capped) : plainKeysKernel(capped),
       { q, k, v, grad, lse, delta, dk, dv },
       params,
       passGrid(shape, shape.kvHeads, keys),

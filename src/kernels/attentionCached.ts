@@ -97,7 +97,7 @@ function reduce(combine: (a: string, b: string) => string): string {
  * One workgroup a span, head and row. A thread makes the scores of every 128th key of the span; then the threads spread
  * over the vec4 columns of the head and, as far as they reach, over keys, and add up the weighted values.
  */
-function spanKernel(single: boolean): Kernel {
+function spanKernel(single: boolean, capped: boolean): Kernel {
   const target: Record<string, BufferSpec> = single
     ? { o: write('vec4<f32>') }
     : { scratch: write('vec4<f32>') };
@@ -109,7 +109,7 @@ function spanKernel(single: boolean): Kernel {
       scratch[params.tokens * params.heads * params.spans * params.width + at] = vec4<f32>(top, total, 0.0, 0.0);
     }`;
   return defineKernel<string, string>({
-    name: `attention.cached.span${single ? '.single' : ''}`,
+    name: `attention.cached.span${single ? '.single' : ''}${capped ? '.cap' : ''}`,
     buffers: {
       q: read('vec4<f32>'),
       k: read('vec4<f32>'),
@@ -118,7 +118,7 @@ function spanKernel(single: boolean): Kernel {
       ...target,
     },
     params: PARAMS,
-    code: `${attentionCommon(2)}
+    code: `${attentionCommon(2, capped)}
 ${RANGE_WGSL}
 var<workgroup> weights: array<f32, ${MAX_SPAN}>;
 var<workgroup> part: array<vec4<f32>, ${THREADS}>;
@@ -223,11 +223,12 @@ export function attentionCached<B>(
   const { q, k, v, state, o, scratch } = buffers;
   const { tokens, heads, headWidth, capacity } = shape;
   const one = { ...shape, batch: 1 };
+  const capped = shape.cap > 0;
   if (!splitsKeys(shape)) {
     const tile = tuning === 'software' ? undefined : attentionTile(headWidth, 'forward');
     return [
       dispatch<string, string, B>(
-        tile ? tiledForwardKernel(tile, true) : plainForwardKernel(true),
+        tile ? tiledForwardKernel(tile, true, capped) : plainForwardKernel(true, capped),
         { q, k, v, state, o },
         attentionParams(one, tile ? 4 : 1, capacity),
         attentionGrid(one, heads, tile ? tileRows(tile) : PLAIN_ROWS, tile?.parts),
@@ -238,14 +239,15 @@ export function attentionCached<B>(
   const group = groupOf(shape, tuning);
   const params = { ...attentionParams(one, 4, capacity), spans };
   if (spans === 1) {
-    const kernel = group === undefined ? spanKernel(true) : quadSpanKernel(group, true, FRAME);
+    const kernel =
+      group === undefined ? spanKernel(true, capped) : quadSpanKernel(group, true, FRAME, capped);
     const grid = [1, group === undefined ? heads : shape.kvHeads, tokens] as const;
     return [dispatch<string, string, B>(kernel, { q, k, v, state, o }, params, grid)];
   }
   const sums = required(scratch, 'the scratch buffer of attentionCached');
   return [
     dispatch<string, string, B>(
-      group === undefined ? spanKernel(false) : quadSpanKernel(group, false, FRAME),
+      group === undefined ? spanKernel(false, capped) : quadSpanKernel(group, false, FRAME, capped),
       { q, k, v, state, scratch: sums },
       params,
       [spans, group === undefined ? heads : shape.kvHeads, tokens],

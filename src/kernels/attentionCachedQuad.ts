@@ -30,8 +30,14 @@ const kernels = new Map<string, Kernel>();
  * @param group query heads that share a key head
  * @param single one span holds all keys: `o` is written; else sums and (largest score, total) a head and span go to `scratch`
  */
-export function quadSpanKernel(group: number, single: boolean, frame: CachedFrame, share = true): Kernel {
-  const name = `attention.cached.${share ? 'quad' : 'lanes'}${group}${single ? '.single' : ''}`;
+export function quadSpanKernel(
+  group: number,
+  single: boolean,
+  frame: CachedFrame,
+  capped: boolean,
+  share = true,
+): Kernel {
+  const name = `attention.cached.${share ? 'quad' : 'lanes'}${group}${single ? '.single' : ''}${capped ? '.cap' : ''}`;
   const known = kernels.get(name);
   if (known) return known;
   const target: Record<string, BufferSpec> = single
@@ -47,14 +53,20 @@ export function quadSpanKernel(group: number, single: boolean, frame: CachedFram
       ...target,
     },
     params: { ...ATTENTION_PARAMS, ...frame.params },
-    ...(share && { enable: ['subgroups'], fallback: quadSpanKernel(group, single, frame, false) }),
-    code: spanCode(group, single, frame, share),
+    ...(share && { enable: ['subgroups'], fallback: quadSpanKernel(group, single, frame, capped, false) }),
+    code: spanCode(group, single, frame, capped, share),
   });
   kernels.set(name, kernel);
   return kernel;
 }
 
-function spanCode(group: number, single: boolean, { range }: CachedFrame, share: boolean): string {
+function spanCode(
+  group: number,
+  single: boolean,
+  { range }: CachedFrame,
+  capped: boolean,
+  share: boolean,
+): string {
   const span = quadSpan(group);
   const heads = (line: (g: number) => string) => unroll(group, line);
   const builtin = share ? ', @builtin(subgroup_invocation_id) subgroup_lane: u32' : '';
@@ -64,7 +76,7 @@ function spanCode(group: number, single: boolean, { range }: CachedFrame, share:
       ? `let ${name}_own = ${load('quad')};
       ${unroll(4, (n) => `let ${name}_${n} = quadBroadcast(${name}_own, ${n}u);`)}`
       : unroll(4, (n) => `let ${name}_${n} = ${load(`${n}u`)};`);
-  return `${attentionCommon(2)}
+  return `${attentionCommon(2, capped)}
 ${range}
 var<workgroup> weights: array<f32, ${WEIGHTS}>;
 var<workgroup> part: array<f32, ${LANES * group}>;

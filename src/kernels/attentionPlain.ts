@@ -113,7 +113,8 @@ function mask(see: (r: number) => string): string {
 type Naming = Pick<KernelSpec<string, string>, 'name' | 'enable' | 'fallback'>;
 
 /** The kernel with subgroups, which falls back on the one without. */
-function pair(make: (share: boolean, naming: Naming) => Kernel, name: string): Kernel {
+function pair(make: (share: boolean, naming: Naming) => Kernel, part: string, capped: boolean): Kernel {
+  const name = `${part}${capped ? '.cap' : ''}`;
   const fallback = make(false, { name: `attention.plain.${name}` });
   return make(true, { name: `attention.quad.${name}`, enable: ['subgroups'], fallback });
 }
@@ -129,7 +130,7 @@ fn main(
 }
 
 /** The forward kernel; `cached` places row 0 at state[0], of which only state[1] rows are there. */
-export function plainForwardKernel(cached: boolean): Kernel {
+export function plainForwardKernel(cached: boolean, capped: boolean): Kernel {
   const state: Record<string, BufferSpec> = cached ? { state: read('u32') } : {};
   const lse: Record<string, BufferSpec> = cached ? {} : { lse: write('f32') };
   const storeLse = unroll(
@@ -142,7 +143,7 @@ export function plainForwardKernel(cached: boolean): Kernel {
       ...naming,
       buffers: { q: read('f32'), k: read('f32'), v: read('f32'), ...state, o: write('f32'), ...lse },
       params: ATTENTION_PARAMS,
-      code: `${attentionCommon(OWN)}
+      code: `${attentionCommon(OWN, capped)}
 ${main(share)}
   let start = ${cached ? 'state[0]' : '0u'};
 ${ownQueries(cached ? 'min(params.tokens, state[1])' : 'params.tokens')}
@@ -171,11 +172,11 @@ ${blockSum(share, { target: 'o', ownAt: 'q_at', factor: 'keep', weight: 's', val
   ${cached ? '' : storeLse}
 }`,
     });
-  return pair(make, `forward${cached ? '.cached' : ''}`);
+  return pair(make, `forward${cached ? '.cached' : ''}`, capped);
 }
 
 /** dq, and on the way delta = <do, o> of every row. */
-export function plainQueriesKernel(): Kernel {
+export function plainQueriesKernel(capped: boolean): Kernel {
   const make = (share: boolean, naming: Naming): Kernel =>
     defineKernel<string, string>({
       ...naming,
@@ -190,7 +191,7 @@ export function plainQueriesKernel(): Kernel {
         delta: write('f32'),
       },
       params: ATTENTION_PARAMS,
-      code: `${attentionCommon(OWN)}
+      code: `${attentionCommon(OWN, capped)}
 ${main(share)}
   let start = 0u;
 ${ownQueries('params.tokens')}
@@ -212,11 +213,11 @@ ${blockSum(share, { target: 'dq', ownAt: 'q_at', weight: 'dp', values: 'k', othe
   }
 }`,
     });
-  return pair(make, 'queries');
+  return pair(make, 'queries', capped);
 }
 
 /** dk and dv: a workgroup owns keys and walks over the queries that see them, head after head of the group. */
-export function plainKeysKernel(): Kernel {
+export function plainKeysKernel(capped: boolean): Kernel {
   const make = (share: boolean, naming: Naming): Kernel =>
     defineKernel<string, string>({
       ...naming,
@@ -231,7 +232,7 @@ export function plainKeysKernel(): Kernel {
         dv: write('f32'),
       },
       params: ATTENTION_PARAMS,
-      code: `${attentionCommon(OWN)}
+      code: `${attentionCommon(OWN, capped)}
 ${main(share)}
   let first = group.x * ${PLAIN_ROWS}u;
   let own = first + lane * ${OWN}u;
@@ -260,5 +261,5 @@ ${blockSum(share, { target: 'dv', ownAt: 'k_at', weight: 's', values: 'grad', ot
   }
 }`,
     });
-  return pair(make, 'keys');
+  return pair(make, 'keys', capped);
 }

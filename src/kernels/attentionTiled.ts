@@ -119,12 +119,12 @@ function keyRange(tile: AttentionTile, rows: string): string {
 }
 
 /** The forward kernel; `cached` places row 0 at state[0], of which only state[1] rows are there. */
-export function tiledForwardKernel(tile: AttentionTile, cached: boolean): Kernel {
+export function tiledForwardKernel(tile: AttentionTile, cached: boolean, capped: boolean): Kernel {
   const { rows: R, across, chunks, threadRows } = tile;
   const state: Record<string, BufferSpec> = cached ? { state: read('u32') } : {};
   const lse: Record<string, BufferSpec> = cached ? {} : { lse: write('f32') };
   return defineKernel<string, string>({
-    name: `attention.tiled.forward.${tileName(tile)}${cached ? '.cached' : ''}`,
+    name: `attention.tiled.forward.${tileName(tile)}${cached ? '.cached' : ''}${capped ? '.cap' : ''}`,
     buffers: {
       q: read('vec4<f32>'),
       k: read('vec4<f32>'),
@@ -134,7 +134,7 @@ export function tiledForwardKernel(tile: AttentionTile, cached: boolean): Kernel
       ...lse,
     },
     params: ATTENTION_PARAMS,
-    code: `${attentionCommon(tile.rows)}
+    code: `${attentionCommon(tile.rows, capped)}
 var<workgroup> weights: array<Rows, ${threadRows * tileAcross(tile)}>;
 var<workgroup> part: array<Rows, ${tileThreads(tile)}>;
 @compute @workgroup_size(${tileThreads(tile)})
@@ -197,10 +197,10 @@ ${unroll(R, (r) => `if (own + ${r}u < params.tokens) { lse[q_at${r} / params.wid
 }
 
 /** dq, and on the way delta = <do, o> of every row, which the kernel for keys needs. */
-export function tiledQueriesKernel(tile: AttentionTile) {
+export function tiledQueriesKernel(tile: AttentionTile, capped: boolean) {
   const { rows: R, across, threadRows } = tile;
   return defineKernel({
-    name: `attention.tiled.queries.${tileName(tile)}`,
+    name: `attention.tiled.queries.${tileName(tile)}${capped ? '.cap' : ''}`,
     buffers: {
       q: read('vec4<f32>'),
       k: read('vec4<f32>'),
@@ -212,7 +212,7 @@ export function tiledQueriesKernel(tile: AttentionTile) {
       delta: write('f32'),
     },
     params: ATTENTION_PARAMS,
-    code: `${attentionCommon(tile.rows)}
+    code: `${attentionCommon(tile.rows, capped)}
 var<workgroup> weights: array<Rows, ${threadRows * tileAcross(tile)}>;
 var<workgroup> part: array<Rows, ${tileThreads(tile)}>;
 @compute @workgroup_size(${tileThreads(tile)})
@@ -262,11 +262,11 @@ ${unroll(R, (r) => `if (own + ${r}u < params.tokens) { delta[q_at${r} / params.w
 }
 
 /** dk and dv: a workgroup owns keys and walks over the queries that see them, head after head of the group. */
-export function tiledKeysKernel(tile: AttentionTile) {
+export function tiledKeysKernel(tile: AttentionTile, capped: boolean) {
   const { rows: R, across, threadRows } = tile;
   const shared = threadRows * tileAcross(tile);
   return defineKernel({
-    name: `attention.tiled.keys.${tileName(tile)}`,
+    name: `attention.tiled.keys.${tileName(tile)}${capped ? '.cap' : ''}`,
     buffers: {
       q: read('vec4<f32>'),
       k: read('vec4<f32>'),
@@ -278,7 +278,7 @@ export function tiledKeysKernel(tile: AttentionTile) {
       dv: write('vec4<f32>'),
     },
     params: ATTENTION_PARAMS,
-    code: `${attentionCommon(tile.rows)}
+    code: `${attentionCommon(tile.rows, capped)}
 var<workgroup> weights: array<Rows, ${shared}>;
 var<workgroup> slopes: array<Rows, ${shared}>;
 @compute @workgroup_size(${tileThreads(tile)})

@@ -216,13 +216,15 @@ function contract<B>(job: Job<B>, shape: MatmulShape, tuning: Tuning): Dispatch<
     strategy.kind === 'tiled' || job.right.contiguous === 'free'
       ? chunks.left
       : Math.max(chunks.left, chunks.right);
+  // Compiling is dear on software adapters: products with and without a residual share a kernel there.
+  const anyResidual = product === 'nt' && strategy.kind === 'direct';
   const contraction: Contraction = {
     product,
     left: operand(job.left, chunks.left, step, product === 'nn' && job.columnScale !== undefined),
     right: operand(job.right, chunks.right, step, false),
     columnScale: job.columnScale !== undefined,
     bias: job.bias !== undefined,
-    residual: job.residual !== undefined,
+    residual: job.residual !== undefined || anyResidual,
     wideStores:
       strategy.kind === 'tiled' &&
       product !== 'nt' &&
@@ -251,7 +253,7 @@ function contract<B>(job: Job<B>, shape: MatmulShape, tuning: Tuning): Dispatch<
   if (job.right.scales !== undefined) buffers.right_pairs = job.right.scales;
   if (job.columnScale !== undefined) buffers.column_scale = job.columnScale;
   if (job.bias !== undefined) buffers.bias = job.bias;
-  if (job.residual !== undefined) buffers.residual = job.residual.buffer;
+  if (contraction.residual) buffers.residual = job.residual?.buffer ?? job.left.data;
   return dispatch(matmulKernel(contraction, body), buffers, params, grid);
 }
 

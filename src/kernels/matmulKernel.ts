@@ -12,6 +12,7 @@ export interface Contraction {
   /** A factor of every n, read live from a buffer. */
   readonly columnScale: boolean;
   readonly bias: boolean;
+  /** Whether one may be added; the parameters say whether it is. */
   readonly residual: boolean;
   /** Rows of the output start at multiples of 4 and j counts a multiple of 4: stores may be wide. */
   readonly wideStores: boolean;
@@ -40,6 +41,7 @@ export const MATMUL_PARAMS = {
   right_groups: 'u32',
   out_stride: 'u32',
   out_offset: 'u32',
+  /** 0 where there is no residual, whatever is bound. */
   residual_stride: 'u32',
   residual_offset: 'u32',
   /** The factor of column n is column_scale[scale_offset + n / scale_group]. */
@@ -124,7 +126,11 @@ fn store1(i: u32, j: u32, sum: f32) {
   if (i >= params.i_count || j >= params.j_count) { return; }
   var value = sum * params.alpha${factor};
   ${bias ? 'value += bias[j];' : ''}
-  ${residual ? 'value += residual[i * params.residual_stride + params.residual_offset + j];' : ''}
+  ${
+    residual
+      ? 'if (params.residual_stride != 0u) { value += residual[i * params.residual_stride + params.residual_offset + j]; }'
+      : ''
+  }
   let at = i * params.out_stride + params.out_offset + j;
   if (params.accumulate != 0u) { value += out[at]; }
   out[at] = value;
