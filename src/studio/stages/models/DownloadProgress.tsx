@@ -15,9 +15,7 @@ export function DownloadProgress({ download }: { readonly download: DownloadStat
     <section className={classes.download} aria-label="Download">
       <div className={classes.downloadHead}>
         <span className={classes.downloadName}>{title}</span>
-        <span className={`${classes.facts} num`} role="status">
-          {pausing ? 'Pausing' : (note ?? count)}
-        </span>
+        <span className={`${classes.facts} num`}>{pausing ? 'Pausing' : (note ?? count)}</span>
         <Button
           size="compact-xs"
           variant="default"

@@ -2,6 +2,8 @@ import { ActionIcon, Button, Progress } from '@mantine/core';
 import { useState } from 'react';
 import type { HeldModel } from '../../../pipeline/hubModels.ts';
 import { removeModel, startDownload, useHub, verifyModel } from '../../state/hub.ts';
+import { useProject } from '../../state/project.ts';
+import { isActive, useRun } from '../../state/run.ts';
 import { formatBytes } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import { Panel } from '../../views/Panel.tsx';
@@ -34,6 +36,11 @@ function Held({ model }: { readonly model: HeldModel }) {
   const { reference, bytes, bytesHere, complete, commit, revision, usedAt, licence } = model;
   const title = heldTitle(model);
   const own = download?.reference === reference;
+  const running = useRun((state) => isActive(state.status));
+  const used = useProject(
+    ({ recipe }) => recipe !== undefined && [recipe.pivot, ...recipe.sources].includes(reference),
+  );
+  const locked = own || (running && used);
   return (
     <li className={classes.heldRow}>
       <div className={classes.heldWords}>
@@ -89,7 +96,7 @@ function Held({ model }: { readonly model: HeldModel }) {
             <ActionIcon
               size={24}
               aria-label={`Delete ${title}`}
-              disabled={own}
+              disabled={locked}
               onClick={() => setAsking(true)}
             >
               <Icon name="trash" size={14} />
