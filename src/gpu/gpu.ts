@@ -20,6 +20,8 @@ export interface GpuInfo {
 export interface GpuLimits {
   readonly bufferBytes: number;
   readonly bindingBytes: number;
+  /** Matrices of a model are cut into pieces of about this size, at most `bindingBytes`. */
+  readonly pieceBytes: number;
   readonly workgroupBytes: number;
   readonly workgroupThreads: number;
   /** Storage buffers that a kernel may bind; 8 everywhere. */

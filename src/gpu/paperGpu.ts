@@ -27,6 +27,7 @@ const COMMON_LIMITS: GpuLimits = {
   workgroupThreads: 1024,
   storageBuffers: 8,
   totalBytes: Number.POSITIVE_INFINITY,
+  pieceBytes: Number.POSITIVE_INFINITY,
 };
 
 export class PaperGpu implements Gpu {

@@ -39,7 +39,7 @@ export interface OpenOptions {
   /** Workgroups in one submit at most, whatever they take; unless told, submits are cut by time. */
   readonly submitGroups?: number;
   /** Lower limits than those of the adapter. */
-  readonly limits?: Partial<Pick<GpuLimits, 'bufferBytes' | 'bindingBytes' | 'totalBytes'>>;
+  readonly limits?: Partial<Pick<GpuLimits, 'bufferBytes' | 'bindingBytes' | 'pieceBytes' | 'totalBytes'>>;
 }
 
 /** A device of WebGPU: in a browser, or Dawn's in Node. */
@@ -72,6 +72,7 @@ export class WebGpu implements Gpu {
       workgroupThreads: device.limits.maxComputeInvocationsPerWorkgroup,
       storageBuffers: device.limits.maxStorageBuffersPerShaderStage,
       totalBytes: Number.POSITIVE_INFINITY,
+      pieceBytes: Number.POSITIVE_INFINITY,
       ...options.limits,
     };
     const memory = new MemoryLedger(this.limits.totalBytes);

@@ -69,7 +69,7 @@ export class FrozenTensors {
   placeMatrix(name: string, rows: number, cols: number, format: WeightFormat): PlacedMatrix {
     const words = rowWords(format, cols);
     const scaleWords = scaleBytes(format, 1, cols) / 4;
-    const most = chunkRows(rows, 4 * Math.max(words, scaleWords), this.#gpu.limits.bindingBytes);
+    const most = chunkRows(rows, 4 * Math.max(words, scaleWords), this.#limits());
     const chunks: WeightChunk[] = [];
     for (let rowStart = 0; rowStart < rows; rowStart += most) {
       const count = Math.min(most, rows - rowStart);
@@ -119,6 +119,12 @@ export class FrozenTensors {
 
   dispose(): void {
     for (const name of [...this.#buffers.keys()]) this.release(name);
+  }
+
+  /** Factors of adapters are bound as a whole. */
+  #limits(): Parameters<typeof chunkRows>[2] {
+    const { bindingBytes, pieceBytes } = this.#gpu.limits;
+    return { bindingBytes, pieceBytes: this.#kind === 'weights' ? pieceBytes : bindingBytes };
   }
 
   #write(

@@ -69,7 +69,9 @@ export class Parameters {
     this.#gpu = gpu;
     this.names = specs.map((spec) => spec.name);
     this.optimizer = options.optimizer ?? 'adamw';
-    const groups = groupPlaces(specs, gpu.limits.bindingBytes);
+    const { bindingBytes, pieceBytes } = gpu.limits;
+    const ownPieces = options.kind === 'weights' ? pieceBytes : bindingBytes;
+    const groups = groupPlaces(specs, bindingBytes, ownPieces);
     this.arenas = gpu.allOrNothing(() =>
       groups.map(({ bytes, members }, index) => {
         const arena = this.#makeArena(index, bytes, options.kind ?? 'adapters');
@@ -218,13 +220,15 @@ function bytesOf({ w, g, m, v, scales }: Arena): number {
 function groupPlaces(
   specs: readonly ParameterSpec[],
   bindingBytes: number,
+  pieceBytes: number,
 ): { bytes: number; members: Place[] }[] {
   const limit = Math.floor(bindingBytes / ALIGNMENT_BYTES) * ALIGNMENT_BYTES;
   const groups: { bytes: number; members: Place[] }[] = [];
   for (const spec of specs) {
     const [first = 1, ...rest] = spec.shape;
     const rowElements = rest.reduce((product, size) => product * size, 1);
-    const most = spec.shape.length > 1 ? chunkRows(first, 4 * rowElements, limit) : first;
+    const most =
+      spec.shape.length > 1 ? chunkRows(first, 4 * rowElements, { bindingBytes: limit, pieceBytes }) : first;
     for (let rowStart = 0; rowStart < first; rowStart += most) {
       const rows = Math.min(most, first - rowStart);
       const elements = rows * rowElements;
