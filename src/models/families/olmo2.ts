@@ -32,4 +32,12 @@ export const olmo3: Family = {
   modelTypes: ['olmo3'],
   defaults: { ...olmo2.defaults, sliding_window: 4096 },
   slides: (_, layer) => (layer + 1) % 4 !== 0,
+  config(common, raw) {
+    const rope = common.layers.find(({ window }) => window > 0)?.rope;
+    if (!rope || raw.rope_parameters?.full_attention) return olmo2.config(common, raw);
+    // One scaling for all, as older configs have it, is meant for the layers that see everything.
+    const plain = { ...rope, scaling: undefined };
+    const layers = common.layers.map((kind) => (kind.window > 0 ? { ...kind, rope: plain } : kind));
+    return { ...olmo2.config(common, raw), layers };
+  },
 };
