@@ -100,7 +100,7 @@ test('a dispatch that is cut into parts computes what it does as a whole', async
 test('submits are cut by what is known of their dispatches', () => {
   const step = (ms: number | undefined, grid: readonly [number, number, number] = [64, 1, 1]) => ({
     grid,
-    cost: { ms, first: undefined },
+    cost: { ms, measured: false },
   });
   const cut = (...steps: ReturnType<typeof step>[]) =>
     cutIntoSubmits(steps, { software: true, groups: undefined }).map((parts) =>

@@ -1,7 +1,7 @@
 /**
  * How long dispatches take on the device at hand, learnt while they run, and how they are cut into submits from it. A
- * dispatch that was never seen is submitted alone, in parts if it is large; once known, neighbours share a submit up to
- * `TARGET_MS`, and one that takes longer by itself is run in parts. Every later submit corrects what is known.
+ * dispatch that was never seen is submitted alone, in parts if it is large, and timed; once known, neighbours share a
+ * submit up to `TARGET_MS`, and one that takes longer by itself is run in parts. Every later submit corrects what is known.
  */
 import type { Grid } from './kernel.ts';
 
@@ -10,11 +10,12 @@ const TARGET_MS = 120;
 /** Workgroups of a dispatch that was never seen which are submitted at once. */
 const UNKNOWN_GROUPS = { software: 256, gpu: 65_536 };
 
-/** What is known of a dispatch: undefined until all its parts were measured once. */
+/** What is known of a dispatch. */
 export interface DispatchCost {
+  /** Undefined until it was measured. */
   ms: number | undefined;
-  /** What the parts of the first run took so far, and how much of the dispatch they were; undefined outside it. */
-  first: { ms: number; share: number } | undefined;
+  /** Whether a run that is under way measures it. */
+  measured: boolean;
 }
 
 /** Some workgroups of a dispatch. */
@@ -84,13 +85,16 @@ function partsOf<S extends Costed>(step: S, count: number): Part<S>[] {
   return parts;
 }
 
-/** Times submits, which a device runs in order, by when each is done. */
+/** No dispatch counts as less: the clocks of some devices tick in steps of a tenth of a millisecond. */
+const LEAST_MS = 0.003;
+
+/** What dispatches take on one device, by what they do. */
 export class SubmitClock {
   readonly #onSubmit: (ms: number) => void;
   readonly #costs = new Map<string, DispatchCost>();
   #doneAt = 0;
 
-  /** @param onSubmit hears how long each submit kept the device busy */
+  /** @param onSubmit hears how long each submit kept the device busy, as the host sees it */
   constructor(onSubmit: (ms: number) => void) {
     this.#onSubmit = onSubmit;
   }
@@ -99,49 +103,73 @@ export class SubmitClock {
   costOf(key: string): DispatchCost {
     const known = this.#costs.get(key);
     if (known) return known;
-    const made: DispatchCost = { ms: undefined, first: undefined };
+    const made: DispatchCost = { ms: undefined, measured: false };
     this.#costs.set(key, made);
     return made;
   }
 
+  /** To be told of every submit: what it takes corrects what is known, as far as it was known. */
   submitted(parts: readonly Part<Costed>[], done: Promise<undefined>): void {
     const submittedAt = performance.now();
-    const [only] = parts;
-    const learns = only && only.step.cost.ms === undefined && !this.#isLearnt(only);
-    if (learns) only.step.cost.first ??= { ms: 0, share: 0 };
     done.then(
       () => {
         const now = performance.now();
         const ms = now - Math.max(submittedAt, this.#doneAt);
         this.#doneAt = now;
         this.#onSubmit(ms);
-        if (learns) learnFirst(only, ms);
-        else correct(parts, ms);
+        correct(parts, ms);
       },
       () => undefined,
     );
   }
+}
 
-  /** Whether an earlier run, still under way, measures the dispatch already. */
-  #isLearnt({ step, base }: Part<Costed>): boolean {
-    return step.cost.first !== undefined && base.every((at) => at === 0);
+/** Parts that this run should time: of every dispatch that was never timed, one occurrence. */
+export function partsToTime<S extends Costed>(submits: readonly (readonly Part<S>[])[]): Set<Part<S>> {
+  const timed = new Set<Part<S>>();
+  const stepOf = new Map<DispatchCost, S>();
+  for (const [part] of submits) {
+    if (!part || part.step.cost.ms !== undefined || part.step.cost.measured) continue;
+    const { cost } = part.step;
+    if (!stepOf.has(cost)) stepOf.set(cost, part.step);
+    if (stepOf.get(cost) === part.step) timed.add(part);
+  }
+  for (const cost of stepOf.keys()) cost.measured = true;
+  return timed;
+}
+
+/** Takes over what the parts took; those beyond the times given are timed by another run. */
+export function learn(timed: Iterable<Part<Costed>>, times: readonly number[]): void {
+  const sums = new Map<DispatchCost, { ms: number; share: number }>();
+  let at = 0;
+  for (const { step, share } of timed) {
+    const sum = sums.get(step.cost) ?? { ms: 0, share: 0 };
+    sums.set(step.cost, sum);
+    const ms = times[at++];
+    if (ms === undefined) continue;
+    sum.ms += ms;
+    sum.share += share;
+  }
+  for (const [cost, { ms, share }] of sums) {
+    cost.measured = false;
+    if (share > 0) cost.ms = Math.max(LEAST_MS, ms / share);
   }
 }
 
-function learnFirst({ step: { cost }, share }: Part<Costed>, ms: number): void {
-  if (!cost.first) return;
-  cost.first.ms += ms;
-  cost.first.share += share;
-  if (cost.first.share < 0.999) return;
-  cost.ms = cost.first.ms / cost.first.share;
-  cost.first = undefined;
-}
-
-/** Moves what is known of the dispatches of a submit a part of the way to what it took. */
+/**
+ * Moves what is known of the dispatches of a submit a part of the way to what it took. Times that the host sees are too
+ * long where it is busy, so they count little, except that a submit which was far too long must not come again.
+ */
 function correct(parts: readonly Part<Costed>[], ms: number): void {
   let expected = 0;
-  for (const { step, share } of parts) expected += share * (step.cost.ms ?? 0);
-  if (expected < 1) return;
-  const factor = Math.min(2, Math.max(0.75, 1 + 0.3 * (ms / expected - 1)));
-  for (const { step } of parts) if (step.cost.ms !== undefined) step.cost.ms *= factor;
+  for (const { step, share } of parts) {
+    if (step.cost.ms === undefined) return;
+    expected += share * step.cost.ms;
+  }
+  const ratio = ms / Math.max(expected, 1);
+  const factor =
+    ms > 2 * TARGET_MS ? Math.min(4, ratio) : Math.min(1.3, Math.max(0.9, 1 + 0.2 * (ratio - 1)));
+  for (const { step } of parts) {
+    if (step.cost.ms !== undefined) step.cost.ms = Math.max(LEAST_MS, step.cost.ms * factor);
+  }
 }

@@ -14,6 +14,7 @@ import {
 } from './gpu.ts';
 import type { Dispatch, Kernel } from './kernel.ts';
 import { type MemoryKind, MemoryLedger } from './memoryLedger.ts';
+import { DeviceStopwatch, HostStopwatch, type Stopwatch } from './stopwatch.ts';
 import { type CutOptions, SubmitClock } from './submitClock.ts';
 import { gpuBufferOf } from './webBuffer.ts';
 import { WebPipelines } from './webPipelines.ts';
@@ -323,6 +324,12 @@ export class WebGpu implements Gpu {
 
   async compile(kernels: Iterable<Kernel>): Promise<void> {
     await this.pipelines.compile(kernels);
+  }
+
+  /** Times dispatches that are new to the device. */
+  stopwatch(): Stopwatch {
+    const hasClock = this.info.features.has('timestamp-query');
+    return hasClock ? new DeviceStopwatch(this.device) : new HostStopwatch(this.device.queue);
   }
 
   record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {

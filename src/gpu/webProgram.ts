@@ -3,7 +3,7 @@ import { boundBuffers } from './binding.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
 import { PARAMS_BYTES, type Program } from './gpu.ts';
 import type { Dispatch, Grid } from './kernel.ts';
-import { cutIntoSubmits, type DispatchCost, type Part } from './submitClock.ts';
+import { cutIntoSubmits, type DispatchCost, learn, type Part, partsToTime } from './submitClock.ts';
 import { gpuBufferOf } from './webBuffer.ts';
 import type { WebGpu } from './webGpu.ts';
 
@@ -54,15 +54,28 @@ export class WebProgram implements Program {
   submit(atEnd?: (encoder: GPUCommandEncoder) => void): void {
     const { device, clock } = this.#gpu;
     const submits = cutIntoSubmits(this.#steps, this.#gpu.cut);
+    const timed = this.#gpu.cut.groups === undefined ? partsToTime(submits) : new Set<Part<Step>>();
+    const stopwatch = timed.size > 0 ? this.#gpu.stopwatch() : undefined;
     for (const parts of submits) {
       const encoder = device.createCommandEncoder({ label: this.label });
-      const pass = encoder.beginComputePass({ label: this.label });
+      const [part] = parts;
+      const timestampWrites =
+        part && timed.has(part) ? stopwatch?.next(part.grid[0] * part.grid[1] * part.grid[2]) : undefined;
+      const pass = encoder.beginComputePass({
+        label: this.label,
+        ...(timestampWrites && { timestampWrites }),
+      });
       this.#encode(pass, parts);
       pass.end();
       if (parts === submits.at(-1)) atEnd?.(encoder);
       this.#gpu.submit(encoder.finish());
       clock.submitted(parts, device.queue.onSubmittedWorkDone());
     }
+    // A device that is lost meanwhile says so elsewhere.
+    stopwatch?.finish().then(
+      (times) => learn(timed, times),
+      () => undefined,
+    );
   }
 
   async run(): Promise<void> {
