@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { gzipSync } from 'node:zlib';
 
 export type HubContent = Readonly<Record<string, Uint8Array | string>>;
 
@@ -168,7 +169,7 @@ export class HubServer {
     const files = repository.commits.get(commit);
     if (!files) refuse(response, 404, 'RevisionNotFound', `Invalid rev id: ${revision}`);
     else if (api && kind === 'tree') this.#sendTree(response, commit, files, url);
-    else if (api) this.#sendInfo(response, { id, commit, files, repository, url, fault });
+    else if (api) this.#sendInfo(response, { id, commit, files, repository, url, fault, seen });
     else if (!cached && kind !== 'resolve') refuse(response, 404, 'EntryNotFound', 'No such page');
     else this.#resolve(seen, response, { id, repository, path: file.join('/'), commit, cached, fault });
   }
@@ -234,6 +235,7 @@ export class HubServer {
       readonly repository: Repository;
       readonly url: URL;
       readonly fault: Fault | undefined;
+      readonly seen: SeenRequest;
     },
   ): void {
     const { id, commit, files, url, fault } = asked;
@@ -259,7 +261,7 @@ export class HubServer {
     };
     const bytes = new TextEncoder().encode(JSON.stringify(info));
     response.setHeader('Content-Type', 'application/json; charset=utf-8');
-    sendBody({ host: 'hub', method: 'GET', path: '', headers: {} }, response, bytes, 'W/"x"', fault);
+    sendBody(asked.seen, response, bytes, 'W/"x"', fault);
   }
 
   #sendTree(response: ServerResponse, commit: string, files: ReadonlyMap<string, Stored>, url: URL): void {
@@ -297,7 +299,11 @@ function sendBody(
   tag: string,
   fault: Fault | undefined,
 ): void {
-  const content = fault?.kind === 'content' ? fault.content : right;
+  const asked = fault?.kind === 'content' ? fault.content : right;
+  // Small files come packed to whoever takes that, and then without their length; parts never do.
+  const packed =
+    tag.startsWith('W/') && headers.range === undefined && /\bgzip\b/u.test(`${headers['accept-encoding']}`);
+  const content = packed ? gzipSync(asked) : asked;
   const range = fault?.kind === 'whole' ? undefined : /^bytes=(\d+)-(\d*)$/u.exec(headers.range ?? '');
   const start = Number(range?.[1] ?? 0);
   const end = Math.min(content.length, range?.[2] ? Number(range[2]) + 1 : content.length);
@@ -307,7 +313,7 @@ function sendBody(
   }
   response.writeHead(range ? 206 : 200, {
     ETag: tag,
-    'Content-Length': end - start,
+    ...(packed ? { 'Content-Encoding': 'gzip' } : { 'Content-Length': end - start }),
     ...(fault?.kind !== 'whole' && { 'Accept-Ranges': 'bytes' }),
     ...(range && { 'Content-Range': `bytes ${start}-${end - 1}/${content.length}` }),
   });

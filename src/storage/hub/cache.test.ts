@@ -189,7 +189,8 @@ describe('what goes wrong', () => {
           return next < 0 ? undefined : { kind: 'cut', after: next };
         };
         const place = new MemoryStorage();
-        expect(await weightsIn(cacheOver({ in: place }))).toEqual(weights);
+        const patience = { ...noPatience(), rounds: 20 };
+        expect(await weightsIn(cacheOver({ in: place, patience }))).toEqual(weights);
         expect(await contents(place)).toHaveLength(3);
       }),
       { numRuns: 30 },
