@@ -69,18 +69,23 @@ function message(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replace(/\s+/gu, ' ').trim();
 }
 
+/** How the runtime says that it does not know an operator. */
+const UNKNOWN_OPERATOR = [
+  /No Op registered for (\S+)/u,
+  /find an implementation for (\S+?)\(/u,
+  /(\S+?)\(-?\d+\) is not a registered function\/op/u,
+];
+
 /** What no other place could run either. */
 function refusal(name: string, error: unknown): AlloyError | undefined {
   const text = message(error);
-  const operator =
-    /(?:implementation for|registered function\/op(?:erator)?[^\w]*|Op(?:erator)?:?\s*\(?)\s*([\w.:]+)\(/iu.exec(
-      text,
-    )?.[1] ?? /([\w.:]+)(?:\(\d+\))? is not a registered function\/op/iu.exec(text)?.[1];
-  if (operator === undefined && !/NOT_IMPLEMENTED|not a registered/u.test(text)) return undefined;
-  const which = operator === undefined ? 'an operator' : `the operator ${operator}`;
+  const operator = UNKNOWN_OPERATOR.map((pattern) => pattern.exec(text)?.[1]).find(
+    (found) => found !== undefined,
+  );
+  if (operator === undefined) return undefined;
   return new AlloyError(
     'unsupported',
-    `${name}: onnxruntime-web cannot run ${which} of this model (${text.slice(0, 200)}); export it with standard operators, or use another variant.`,
+    `${name}: onnxruntime-web cannot run the operator ${operator} of this model; export it with standard operators, or use another variant.`,
     { cause: error },
   );
 }
