@@ -1,6 +1,10 @@
+import { join } from 'node:path';
 import { openDawnForRuntimes, openDawnGpu } from '../gpu/dawn.ts';
 import type { Gpu } from '../gpu/gpu.ts';
+import { tuned } from '../pipeline/tuned.ts';
+import { modelCacheFolder } from '../storage/nodeFolders.ts';
 import { nodeOnnxHost } from '../storage/nodeOnnxHost.ts';
+import { nodeTextFile } from '../storage/nodeTextFile.ts';
 import { AlloyError } from '../util/errors.ts';
 import { provideOnnxHost } from '../util/onnxHost.ts';
 import { type Command, type CommandContext, parseCommand, UsageError } from './command.ts';
@@ -61,11 +65,11 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
     json: args.flag('json'),
     quiet: args.flag('quiet'),
     gpu() {
-      opened ??= openDawnGpu();
+      opened ??= openGpu(terminal.environment);
       return opened;
     },
     reopenGpu() {
-      opened = openDawnGpu();
+      opened = openGpu(terminal.environment);
       return opened;
     },
   };
@@ -81,6 +85,11 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
       () => undefined,
     );
   }
+}
+
+/** The adapter that Dawn finds, with the tiles that suit it. */
+async function openGpu(environment: NodeJS.ProcessEnv): Promise<Gpu> {
+  return tuned(await openDawnGpu(), nodeTextFile(join(modelCacheFolder(environment), 'tiles.json')));
 }
 
 function commandOf(name: string): Command {

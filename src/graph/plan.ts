@@ -2,6 +2,7 @@ import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
 import type { Gpu, Program } from '../gpu/gpu.ts';
 import type { Dispatch } from '../gpu/kernel.ts';
 import type { MemoryKind } from '../gpu/memoryLedger.ts';
+import { retile, tilesOf } from '../kernels/matmulTiles.ts';
 import { required } from '../util/errors.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -174,7 +175,7 @@ export function plan(
     const slot = required(layout.slotOf.get(tensor), `the slot of ${tensor.name}`);
     return required(buffers[slot], `slot ${slot}`).slice(0, Math.max(tensor.bytes, 4), tensor.name);
   };
-  const bound = dispatches.map((one) => ({
+  const bound = retile(dispatches, tilesOf(gpu)).map((one) => ({
     ...one,
     buffers: Object.fromEntries(
       Object.entries(one.buffers).map(([name, tensor]) => [name, bufferOf(tensor)]),

@@ -12,7 +12,7 @@ import { directBody, directGrid } from './matmulDirect.ts';
 import { type Body, type Contraction, type MatmulParams, matmulKernel } from './matmulKernel.ts';
 import type { Axis, Chunk, Operand, Product } from './matmulOperand.ts';
 import { chooseStrategy, type Extent, type Strategy, type Tuning } from './matmulStrategy.ts';
-import { tiledBody, tiledGrid } from './matmulTiled.ts';
+import { type TiledPlan, tiledBody, tiledGrid } from './matmulTiled.ts';
 import { vectorBody, vectorGrid } from './matmulVector.ts';
 import { elementBits, rowGroups, rowWords, type WeightFormat } from './weightFormat.ts';
 
@@ -70,6 +70,17 @@ export interface NTBuffers<B> {
   readonly bias?: B | undefined;
   readonly residual?: B | undefined;
   readonly columnScale?: B | undefined;
+}
+
+/** A product in a tile that was chosen by its shape, and can be made in another (`matmulTiles.ts`). */
+export interface TunedDispatch<B> extends Dispatch<B> {
+  readonly tuned: {
+    readonly product: Product;
+    /** What an element of the right operand takes. */
+    readonly weightBits: number;
+    readonly tile: TiledPlan;
+    readonly remake: (tile: TiledPlan) => Dispatch<B>;
+  };
 }
 
 /** A product that tells what it was made of, so that neighbours can be brought together (`rowProducts.ts`). */
@@ -254,7 +265,12 @@ function contract<B>(job: Job<B>, shape: MatmulShape, tuning: Tuning): Dispatch<
   if (job.columnScale !== undefined) buffers.column_scale = job.columnScale;
   if (job.bias !== undefined) buffers.bias = job.bias;
   if (contraction.residual) buffers.residual = job.residual?.buffer ?? job.left.data;
-  return dispatch(matmulKernel(contraction, body), buffers, params, grid);
+  const one = dispatch(matmulKernel(contraction, body), buffers, params, grid);
+  if (shape.strategy || strategy.kind !== 'tiled') return one;
+  const remake = (tile: TiledPlan) => contract(job, { ...shape, strategy: tile }, tuning);
+  const tuned = { product, weightBits: elementBits(job.right.format), tile: strategy, remake };
+  const retunable: TunedDispatch<B> = { ...one, tuned };
+  return retunable;
 }
 
 function bodyAndGrid(

@@ -19,7 +19,7 @@ export interface Extent {
  * Tiles were chosen on an H100 (bench/matmul.ts --compare) among those that keep to 16 KiB of workgroup memory and 256
  * threads. TFLOP/s at 1024 and 4096, f32: NT 22 and 27, NN 23 and 33, TN 26 and 37; 4-bit NT 23 and 27, NN 20 and 31.
  */
-const TILE_NT: TiledPlan = {
+export const TILE_NT: TiledPlan = {
   kind: 'tiled',
   tileRows: 64,
   tileCols: 64,
@@ -28,10 +28,10 @@ const TILE_NT: TiledPlan = {
   threadCols: 4,
   slices: 1,
 };
-const TILE_GRADIENT: TiledPlan = { ...TILE_NT, depth: 16, threadRows: 8 };
+export const TILE_GRADIENT: TiledPlan = { ...TILE_NT, depth: 16, threadRows: 8 };
 
 /** Four slices of a small tile, for outputs too few to fill a GPU with tiles of 64: two to three times faster there. */
-const TILE_SLICED: TiledPlan = { ...TILE_NT, tileRows: 32, tileCols: 32, depth: 16, slices: 4 };
+export const TILE_SLICED: TiledPlan = { ...TILE_NT, tileRows: 32, tileCols: 32, depth: 16, slices: 4 };
 /** Sixteen slices of a tiny tile, for the gradients of LoRA matrices: a few columns out of thousands of rows. */
 const TILE_SLIVER: TiledPlan = { ...TILE_NT, tileRows: 16, tileCols: 16, depth: 8, slices: 16 };
 

@@ -1,14 +1,17 @@
 import { WebGpu } from '../gpu/webGpu.ts';
+import type { TileStore } from '../kernels/matmulTiles.ts';
 import { httpSource } from '../storage/httpSource.ts';
 import { MemoryStorage } from '../storage/memoryStorage.ts';
 import { OpfsStorage } from '../storage/opfsStorage.ts';
 import type { Storage } from '../storage/storage.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { Host } from './host.ts';
+import { tuned } from './tuned.ts';
 
 /** Below this the browser's storage is no place for a run (private windows); its results stay in memory. */
 const LEAST_STORAGE_BYTES = 64 * 1024 * 1024;
 const STORAGE_FOLDER = 'alloy';
+const TILES = 'tuning/tiles.json';
 /** What kernels rely on; every adapter that conforms to WebGPU has it. */
 const NEEDED_BINDING_BYTES = 128 * 1024 * 1024;
 const PUBLIC = 'public/';
@@ -19,7 +22,7 @@ export function browserHost(base: string): Host {
     async openGpu() {
       const gpu = await WebGpu.open();
       const { bindingBytes } = gpu.limits;
-      if (bindingBytes >= NEEDED_BINDING_BYTES) return gpu;
+      if (bindingBytes >= NEEDED_BINDING_BYTES) return tuned(gpu, tileStore);
       gpu.dispose();
       throw new AlloyError(
         'unsupported',
@@ -33,6 +36,21 @@ export function browserHost(base: string): Host {
     storage: openStorage,
   };
 }
+
+/** Tiles are kept beside the models; where there is no storage that lasts, the defaults stay. */
+const tileStore: TileStore = {
+  async read() {
+    const storage = await OpfsStorage.open(STORAGE_FOLDER);
+    if (!(await storage.exists(TILES))) return undefined;
+    const file = await storage.open(TILES);
+    return new TextDecoder().decode(await file.read(0, file.bytes));
+  },
+  async write(text) {
+    const writer = await (await OpfsStorage.open(STORAGE_FOLDER)).create(TILES);
+    await writer.write(new TextEncoder().encode(text));
+    await writer.commit();
+  },
+};
 
 async function openStorage(): Promise<Storage> {
   try {
