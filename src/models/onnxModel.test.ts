@@ -54,7 +54,12 @@ function onnx(parts: {
     ...inputs.map((one) => [11, one] as const),
     ...outputs.map((one) => [12, one] as const),
   );
-  return proto([1, 9], [7, graph], [8, proto([1, ''], [2, 18])], [8, proto([1, 'com.microsoft'], [2, 1])]);
+  const opsets = [
+    proto([1, ''], [2, 18]),
+    proto([1, 'com.microsoft'], [2, 1]),
+    proto([1, 'com.example'], [2, 1]),
+  ];
+  return proto([1, 9], [7, graph], ...opsets.map((one) => [8, one] as const));
 }
 
 const find = (files: Readonly<Record<string, Uint8Array>>, wanted?: string) =>
