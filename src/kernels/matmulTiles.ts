@@ -159,7 +159,9 @@ function defaultTile(product: Product, size: 'full' | 'few'): TiledPlan {
 }
 
 const ROUNDS = 4;
-const REPEATS = 6;
+const REPEATS = 4;
+/** What one choice may take: slow adapters get fewer rounds. */
+const BUDGET_MS = 150;
 
 /** The best of a few rounds in turns, each candidate several times in a row, in ms. */
 async function timeCandidates(gpu: Gpu, candidates: readonly Dispatch<DeviceBuffer>[]): Promise<number[]> {
@@ -167,7 +169,8 @@ async function timeCandidates(gpu: Gpu, candidates: readonly Dispatch<DeviceBuff
   const programs = candidates.map((one) => gpu.record(new Array(REPEATS).fill(one), 'tile timing'));
   const best = programs.map(() => Number.POSITIVE_INFINITY);
   try {
-    for (let round = 0; round < ROUNDS; round++) {
+    const begun = performance.now();
+    for (let round = 0; round < ROUNDS && (round < 2 || performance.now() - begun < BUDGET_MS); round++) {
       for (const [index, program] of programs.entries()) {
         await gpu.idle();
         const started = performance.now();
