@@ -94,6 +94,22 @@ describe('a folder with ONNX', () => {
     gpu.check();
   });
 
+  test('goes to the next place where one does not work, and says so', async () => {
+    const model = await openFolder('m', 'tiny', withoutTensors);
+    const unshared = new Proxy({} as Gpu, {
+      get(_, key) {
+        const value: unknown = Reflect.get(gpu, key);
+        return typeof value === 'function' ? value.bind(gpu) : value;
+      },
+    });
+    const loaded = await loadOnnx(unshared, model.onnx!, model.config, ['shared', 'wasm']);
+    expect(loaded.frozen?.status).toBe(
+      "onnxruntime-web runs tiny/onnx/model.onnx on the CPU (WebAssembly); not on the engine's GPU device: there is no device to share",
+    );
+    expect(largestDifference(await rowsOf(loaded))).toBeLessThan(1e-3);
+    loaded.dispose();
+  });
+
   test('half floats give nearly the same rows', async () => {
     const model = await openFolder('m', 'tiny', open, 'onnx/model_fp16.onnx');
     const loaded = await loadOnnx(gpu, model.onnx!, model.config, ['wasm']);
