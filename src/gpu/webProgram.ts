@@ -13,6 +13,8 @@ interface Step {
   readonly grid: Grid;
   readonly label: string;
   readonly countsGroups: boolean;
+  /** Where a dispatch that is run in one piece begins. */
+  readonly whole: GPUBindGroup;
   readonly cost: DispatchCost;
 }
 
@@ -138,11 +140,11 @@ export class WebProgram implements Program {
   #encode(pass: GPUComputePassEncoder, parts: readonly Part<Step>[]): void {
     let pipeline: GPUComputePipeline | undefined;
     let part: GPUBindGroup | undefined;
-    for (const { step, base, grid } of parts) {
+    for (const { step, base, grid, share } of parts) {
       if (step.pipeline !== pipeline) pass.setPipeline(step.pipeline);
       pipeline = step.pipeline;
       pass.setBindGroup(0, step.bindGroup);
-      const place = this.#part(step, base);
+      const place = share === 1 ? step.whole : this.#part(step, base);
       if (place !== part) pass.setBindGroup(1, place);
       part = place;
       pass.dispatchWorkgroups(...grid);
@@ -193,6 +195,7 @@ function recordStep(
     grid,
     label: kernel.name,
     countsGroups: kernel.countsGroups,
+    whole: gpu.pipelines.part(FIRST, kernel.countsGroups ? grid : FIRST),
     cost: gpu.clock.costOf(`${kernel.name}/${grid}/${Object.values(params)}`),
   };
 }
