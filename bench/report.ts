@@ -59,7 +59,7 @@ export function stepTable({ results }: Suite<StepResult>): string {
       one.engine,
       one.firstMs.toFixed(0),
       digits(one.medianMs),
-      digits(one.gflops),
+      Number.isNaN(one.gflops) ? '' : digits(one.gflops),
       times(ratios[one.engine]),
       one.losses.map((loss) => loss.toFixed(5)).join(' '),
     ]),

@@ -17,9 +17,9 @@ export function isReached({ target, value, less }: TargetRow): boolean | undefin
   return less ? value <= target : value >= target;
 }
 
-/** Three digits, or four of large numbers. */
+/** Three digits, or all before the point. */
 export function digits(value: number): string {
-  return value.toPrecision(value >= 100 ? 4 : 3);
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }
 
 export function withUnit(value: number, unit: TargetRow['unit']): string {
