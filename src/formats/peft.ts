@@ -23,6 +23,8 @@ export interface LoraMatrix {
 /** A PEFT LoRA adapter. */
 export interface PeftAdapter {
   readonly baseModel: string | null;
+  /** Whether the base keeps its matrices [in, out] (GPT-2); the factors lie as always. */
+  readonly fanInFanOut?: boolean;
   readonly matrices: readonly LoraMatrix[];
 }
 
@@ -202,7 +204,7 @@ export function peftConfigText(adapter: PeftAdapter, layers: number): string {
     rank_pattern: others((matrix) => matrix.rank, rank),
     alpha_pattern: others(alphaOf, alpha),
     bias: 'none',
-    fan_in_fan_out: false,
+    fan_in_fan_out: adapter.fanInFanOut ?? false,
     modules_to_save: null,
     use_dora: false,
     use_rslora: false,

@@ -15,6 +15,7 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   gelu_pytorch_tanh: 'gelu_tanh',
   gelu_fast: 'gelu_tanh',
   gelu_accurate: 'gelu_tanh',
+  gelu_python_tanh: 'gelu_tanh',
   quick_gelu: 'gelu_quick',
   relu: 'relu',
   relu2: 'relu_squared',

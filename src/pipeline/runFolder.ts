@@ -13,6 +13,7 @@ import {
 } from '../formats/peft.ts';
 import { SafetensorsFile } from '../formats/safetensors.ts';
 import type { OpenFile } from '../formats/shardedSafetensors.ts';
+import { decoderTensors } from '../models/weights.ts';
 import type { Storage } from '../storage/storage.ts';
 import { readJson, readText, writeFile } from '../storage/storageHelpers.ts';
 import { AlloyError } from '../util/errors.ts';
@@ -93,7 +94,8 @@ export async function writeAdapter(
   pivot: OpenModel,
   delta: readonly LoraMatrix[],
 ): Promise<void> {
-  const adapter = { baseModel: pivot.name, matrices: delta };
+  const fanInFanOut = decoderTensors(pivot.config).some(({ conv1d }) => conv1d);
+  const adapter = { baseModel: pivot.name, matrices: delta, fanInFanOut };
   const writer = await storage.create(`${folder}/${peftTensorFile}`);
   try {
     await writePeftTensors(writer, adapter);

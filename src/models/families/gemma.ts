@@ -47,6 +47,7 @@ export const gemma3: Family = {
   names: LLAMA_NAMES,
   defaults: {
     ...DEFAULTS,
+    hidden_activation: 'gelu_pytorch_tanh',
     max_position_embeddings: 131_072,
     rope_theta: 1_000_000,
     rope_local_base_freq: 10_000,
@@ -74,6 +75,7 @@ export const gemma2: Family = {
   modelTypes: ['gemma2'],
   defaults: {
     ...DEFAULTS,
+    hidden_activation: 'gelu_pytorch_tanh',
     max_position_embeddings: 8192,
     sliding_window: 4096,
     attn_logit_softcapping: 50,
@@ -89,5 +91,9 @@ export const gemma1: Family = {
   name: 'gemma',
   modelTypes: ['gemma'],
   defaults: { ...DEFAULTS, max_position_embeddings: 8192 },
-  config: gemmaConfig,
+  config(common, raw) {
+    // The first releases say `gelu` and mean its tanh form; transformers reads them so.
+    const activation = common.activation === 'gelu' ? 'gelu_tanh' : common.activation;
+    return { ...gemmaConfig(common, raw), activation };
+  },
 };
