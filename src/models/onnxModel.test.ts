@@ -7,7 +7,8 @@ import { testGpu } from '../gpu/testing.ts';
 import { nodeOnnxHost } from '../storage/nodeOnnxHost.ts';
 import { AlloyError } from '../util/errors.ts';
 import { provideOnnxHost } from '../util/onnxHost.ts';
-import { findOnnx, loadOnnx, onnxConfig } from './onnxModel.ts';
+import { findOnnx, loadOnnx, onnxConfig, usablePlaces } from './onnxModel.ts';
+import { ONNX_PLACES } from './onnxRuntime.ts';
 
 /** Fields of Protocol Buffers: numbers as varints, everything else with its length. */
 function proto(
@@ -168,6 +169,16 @@ describe('the file of a folder', () => {
     expect(onnxConfig({ text_config: { vocab_size: 99 } }, open!)).toMatchObject({ vocabSize: 99 });
     expect(() => onnxConfig({}, open!)).toThrow(/vocab_size/);
   });
+});
+
+test('fused attention runs on the CPU where the adapter is software', async () => {
+  const headerOf = (type: string, domain: string) =>
+    readOnnxHeader(memoryFile(onnx({ nodes: [node(type, 'a', 'b', domain)] }), 'm.onnx'));
+  const fused = await headerOf('GroupQueryAttention', 'com.microsoft');
+  expect(usablePlaces(fused, true, ONNX_PLACES)).toMatchObject({ places: ['wasm'] });
+  expect(usablePlaces(fused, true, ['shared']).places).toEqual(['shared']);
+  expect(usablePlaces(fused, false, ONNX_PLACES)).toEqual({ places: ONNX_PLACES, passed: undefined });
+  expect(usablePlaces(await headerOf('MatMul', ''), true, ONNX_PLACES).places).toEqual(ONNX_PLACES);
 });
 
 describe('loading', () => {
