@@ -143,3 +143,11 @@ export function linearGrid(groups: number): Grid {
 export const LINEAR_GROUP = `
 fn linear_group(group: vec3<u32>) -> u32 { return group.y * ${MAX_GROUPS}u + group.x; }
 `;
+
+/**
+ * WGSL: a number in words that no compiler sees through, so that a loop which starts there stays a loop. With barriers
+ * inside, written out, software adapters take three times as long to compile it.
+ */
+export function unfolded(count: number): string {
+  return `select(${count}u, 0u, group_part.base.z == 0xffffffffu)`;
+}

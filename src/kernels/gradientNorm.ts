@@ -2,7 +2,7 @@
  * The global norm of several gradient arenas and the factor that clips it. Sums are in a fixed order, so a replay
  * gives the same bits. Two stages: at most 256 groups a gradient write partial sums, one group adds them up.
  */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, unfolded, write } from '../gpu/kernel.ts';
 
 const THREADS = 256;
 const GROUPS = 256;
@@ -14,7 +14,7 @@ var<workgroup> group_terms: array<f32, ${THREADS}>;
 fn group_sum(lane: u32, x: f32) -> f32 {
   group_terms[lane] = x;
   workgroupBarrier();
-  for (var width = ${THREADS / 2}u; width > 0u; width >>= 1u) {
+  for (var width = ${unfolded(THREADS / 2)}; width > 0u; width >>= 1u) {
     if (lane < width) { group_terms[lane] += group_terms[lane + width]; }
     workgroupBarrier();
   }

@@ -1,3 +1,5 @@
+import { unfolded } from '../gpu/kernel.ts';
+
 /**
  * WGSL that kernels share which read one row of logits with one group of 256 threads: four loads in flight a thread,
  * neighbouring threads on neighbouring logits, and the log-sum-exp built in the same pass.
@@ -39,7 +41,7 @@ fn merge_softmax(lane: u32, peak: f32, sum: f32) -> vec2<f32> {
   peaks[lane] = peak;
   sums[lane] = sum;
   workgroupBarrier();
-  for (var width = ${ROW_THREADS / 2}u; width > 0u; width >>= 1u) {
+  for (var width = ${unfolded(ROW_THREADS / 2)}; width > 0u; width >>= 1u) {
     if (lane < width) {
       let a = peaks[lane];
       let b = peaks[lane + width];
@@ -56,7 +58,7 @@ fn add_up(lane: u32, a: f32, b: f32) -> vec2<f32> {
   peaks[lane] = a;
   sums[lane] = b;
   workgroupBarrier();
-  for (var width = ${ROW_THREADS / 2}u; width > 0u; width >>= 1u) {
+  for (var width = ${unfolded(ROW_THREADS / 2)}; width > 0u; width >>= 1u) {
     if (lane < width) { peaks[lane] += peaks[lane + width]; sums[lane] += sums[lane + width]; }
     workgroupBarrier();
   }

@@ -5,7 +5,7 @@
  * Greedy: 64 groups a row each find the best of their logits, one group picks among them. The best value goes as an
  * ordered integer; the lowest id wins among equals; NaN never wins.
  */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, unfolded, write } from '../gpu/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { uniform } from '../util/random.ts';
 import { ORDERED } from './topK.ts';
@@ -21,7 +21,7 @@ fn best_of_group(lane: u32, key: u32, id: u32) {
   keys[lane] = key;
   places[lane] = id;
   workgroupBarrier();
-  for (var width = ${THREADS / 2}u; width > 0u; width >>= 1u) {
+  for (var width = ${unfolded(THREADS / 2)}; width > 0u; width >>= 1u) {
     if (lane < width) {
       let other = lane + width;
       if (keys[other] > keys[lane] || (keys[other] == keys[lane] && places[other] < places[lane])) {

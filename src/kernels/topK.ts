@@ -7,7 +7,7 @@
  * place. Where more than 1024 reach the bound, as in a row of equal logits, K passes take one each.
  * Logits are compared as ordered integers; NaN comes last. The order of gathering does not show in the result.
  */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, unfolded, write } from '../gpu/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { ADD_FOUR, LOAD_FOUR, LOWEST, ROW_REDUCE, ROW_THREADS, ROW_TURN } from './rowScan.ts';
 import type { RowChunk } from './rowStats.ts';
@@ -114,7 +114,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     keys[lane] = key;
     places[lane] = id;
     workgroupBarrier();
-    for (var width = ${ROW_THREADS / 2}u; width > 0u; width >>= 1u) {
+    for (var width = ${unfolded(ROW_THREADS / 2)}; width > 0u; width >>= 1u) {
       if (lane < width && precedes(keys[lane + width], places[lane + width], keys[lane], places[lane])) {
         keys[lane] = keys[lane + width];
         places[lane] = places[lane + width];
