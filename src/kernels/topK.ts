@@ -71,11 +71,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   if (ahead == kept - 1u) { bound = best; }
   workgroupBarrier();
-  for (var j = lane; j < vocabulary; j += ${ROW_THREADS}u) {
-    let key = ordered(logit(row, j));
-    if (key >= bound) {
-      let slot = atomicAdd(&gathered, 1u);
-      if (slot < ${CAPACITY}u) { keys[slot] = key; places[slot] = j; }
+  for (var j = lane; j < vocabulary; j += ${ROW_TURN}u) {
+    ${LOAD_FOUR}
+    for (var part = 0u; part < 4u; part++) {
+      let key = ordered(z[part]);
+      if (inside[part] && key >= bound) {
+        let slot = atomicAdd(&gathered, 1u);
+        if (slot < ${CAPACITY}u) { keys[slot] = key; places[slot] = columns[part]; }
+      }
     }
   }
   workgroupBarrier();
