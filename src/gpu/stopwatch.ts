@@ -29,12 +29,15 @@ export class DeviceStopwatch implements Stopwatch {
   async finish(): Promise<number[]> {
     const size = 16 * Math.max(1, this.#passes);
     const { QUERY_RESOLVE, COPY_SRC, COPY_DST, MAP_READ } = GPUBufferUsage;
+    // Where there is no room for it, nothing is timed.
+    for (const kind of ['validation', 'out-of-memory'] as const) this.#device.pushErrorScope(kind);
     const resolved = this.#device.createBuffer({ size, usage: QUERY_RESOLVE | COPY_SRC });
     const staging = this.#device.createBuffer({ size, usage: COPY_DST | MAP_READ });
     const encoder = this.#device.createCommandEncoder();
     encoder.resolveQuerySet(this.#querySet, 0, 2 * this.#passes, resolved, 0);
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
     this.#device.queue.submit([encoder.finish()]);
+    for (let scope = 0; scope < 2; scope++) this.#device.popErrorScope().catch(() => null);
     try {
       await staging.mapAsync(GPUMapMode.READ);
       const ticks = new BigUint64Array(staging.getMappedRange());

@@ -48,7 +48,7 @@ export function testValues(count: number, seed = 1, scale = 1): Float32Array<Arr
 }
 
 /**
- * A device whose buffers may take so many bytes in all. What is beyond is refused as a real device refuses it: later, in
+ * A device whose storage may take so many bytes in all. What is beyond is refused as a real device refuses it: later, in
  * the error scope, and with a buffer that is not valid.
  */
 export function withRoom(gpu: WebGpu, room: { bytes: number }): void {
@@ -56,7 +56,8 @@ export function withRoom(gpu: WebGpu, room: { bytes: number }): void {
   const [create, pop] = [device.createBuffer.bind(device), device.popErrorScope.bind(device)];
   let refused = false;
   device.createBuffer = (descriptor) => {
-    if (gpu.stats.bytes <= room.bytes) return create(descriptor);
+    const isStorage = (descriptor.usage & GPUBufferUsage.STORAGE) !== 0;
+    if (!isStorage || gpu.stats.bytes <= room.bytes) return create(descriptor);
     refused = true;
     device.pushErrorScope('validation');
     const broken = create({ ...descriptor, usage: 0 });

@@ -33,6 +33,9 @@ const RAISED_LIMITS = [
   'maxStorageBuffersPerShaderStage',
 ] as const;
 
+/** For so long after a buffer was refused, errors of what was done with it may still arrive. */
+const REFUSAL_MS = 2000;
+
 /** How a device may be opened other than as the adapter says; for tests, and for what a person allows. */
 export interface OpenOptions {
   /** What the adapter is taken for, so that a test can run the kernels of GPUs on a software adapter. */
@@ -60,6 +63,7 @@ export class WebGpu implements Gpu {
   readonly #asked = new Set<Promise<void>>();
   /** Buffers that the device had no room for. */
   readonly #refused = new Map<GPUBuffer, string>();
+  #refusedAt = Number.NEGATIVE_INFINITY;
   #making: DeviceBuffer[] | undefined;
 
   private constructor(device: GPUDevice, info: GpuInfo, options: OpenOptions) {
@@ -171,8 +175,8 @@ export class WebGpu implements Gpu {
 
   /** What is done with a buffer that the device had no room for is not valid either; `settled` tells the reason. */
   async #judgeInvalid(message: string): Promise<void> {
-    while (this.#asked.size > 0 && this.#refused.size === 0) await Promise.all(this.#asked);
-    if (this.#refused.size === 0) this.#fail('internal', message);
+    while (this.#asked.size > 0) await Promise.all(this.#asked);
+    if (performance.now() - this.#refusedAt > REFUSAL_MS) this.#fail('internal', message);
   }
 
   #fail(code: 'internal' | 'out-of-memory', message: string): void {
@@ -188,7 +192,11 @@ export class WebGpu implements Gpu {
     const buffer = this.device.createBuffer(descriptor);
     const asked = this.device.popErrorScope().then(
       (error) => {
-        if (error) this.#refused.set(buffer, `${label} (${formatBytes(descriptor.size)})`);
+        if (error) this.#refusedAt = performance.now();
+        // Of a buffer that is freed already nobody needs to hear.
+        if (error && this.#owned.has(buffer)) {
+          this.#refused.set(buffer, `${label} (${formatBytes(descriptor.size)})`);
+        }
         this.#asked.delete(asked);
       },
       () => {
@@ -204,6 +212,7 @@ export class WebGpu implements Gpu {
     const kind = this.#owned.get(buffer);
     if (kind === undefined) return;
     this.#owned.delete(buffer);
+    this.#refused.delete(buffer);
     this.memory.remove(kind, buffer.size);
     buffer.destroy();
   }
@@ -232,12 +241,14 @@ export class WebGpu implements Gpu {
     while (this.#asked.size > 0) await Promise.all(this.#asked);
     const [first] = this.#refused.values();
     if (first === undefined) return this.check();
-    // Errors that follow from the refusal arrive before this.
-    await this.device.queue.onSubmittedWorkDone();
-    this.#refused.clear();
-    throw new AlloyError(
+    throw this.#noRoom(first);
+  }
+
+  #noRoom(what: string): AlloyError {
+    const all = formatBytes(this.memory.bytes);
+    return new AlloyError(
       'out-of-memory',
-      `The GPU has no room for ${first}, with ${formatBytes(this.memory.bytes)} asked for in all; choose a smaller model, batch or context.`,
+      `The GPU has no room for ${what}, with ${all} asked for in all; choose a smaller model, batch or context.`,
     );
   }
 
@@ -294,7 +305,9 @@ export class WebGpu implements Gpu {
       this.check();
       return staging.getMappedRange().slice(0, bytes);
     } catch (cause) {
-      await Promise.resolve();
+      while (this.#asked.size > 0) await Promise.all(this.#asked);
+      const refused = this.#refused.get(staging);
+      if (refused !== undefined) throw this.#noRoom(refused);
       this.check();
       throw new AlloyError('device-lost', `Reading "${buffer.label}" back from the GPU failed.`, { cause });
     } finally {

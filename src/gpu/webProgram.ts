@@ -76,7 +76,7 @@ export class WebProgram implements Program {
     // A device that is lost meanwhile says so elsewhere.
     stopwatch?.finish().then(
       (times) => learn(timed, times),
-      () => undefined,
+      () => learn(timed, []),
     );
   }
 

@@ -12,7 +12,7 @@ import { AlloyError, required } from '../util/errors.ts';
 import { alignSource } from './alignStage.ts';
 import { distilTarget } from './distilStage.ts';
 import { type EvaluatedModel, evaluateModels, reportSuites } from './evaluateStage.ts';
-import { fusionOnPaper, guardMemory } from './memoryGuard.ts';
+import { fusionOnPaper, guardMemory, withSmallerPlan } from './memoryGuard.ts';
 import { recipeMethod } from './mergeFile.ts';
 import { loadModel, type OpenModel } from './openModel.ts';
 import type { AlignmentSummary, Conversation, Report } from './protocol.ts';
@@ -47,7 +47,10 @@ export async function runFusion(given: RunContext, asked: Recipe): Promise<Fusio
   const pivot = inPrecision(openedPivot, recipe);
   const sources = openedSources.map((source) => inPrecision(source, recipe));
   const { precision } = recipe;
-  const loadedPivot = await loadModel(context.gpu, pivot, { precision });
+  const orSmaller = (error: unknown) => withSmallerPlan(error, context, recipe, paper);
+  const loadedPivot = await loadModel(context.gpu, pivot, { precision }).catch(async (error) => {
+    throw await orSmaller(error);
+  });
   try {
     const result = await fuse(context, recipe, data, pivot, sources, loadedPivot);
     const report: Report = {
@@ -61,7 +64,7 @@ export async function runFusion(given: RunContext, asked: Recipe): Promise<Fusio
     return { ...result, report };
   } catch (error) {
     loadedPivot.dispose();
-    throw error;
+    throw await orSmaller(error);
   }
 }
 

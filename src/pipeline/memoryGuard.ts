@@ -3,7 +3,7 @@ import { canonicalTensors } from '../models/canonicalTensors.ts';
 import { formatBytes } from '../util/bytes.ts';
 import { AlloyError } from '../util/errors.ts';
 import { allowedSteps, doesNotFit, type FittedRecipe, fitRecipe, stepsText } from './memoryAdvice.ts';
-import { type FusionOnPaper, type PlannedModel, planModel } from './memoryPlan.ts';
+import { type FusionOnPaper, type PlannedModel, planFusion, planModel } from './memoryPlan.ts';
 import type { OpenModel } from './openModel.ts';
 import type { Recipe } from './recipe.ts';
 import type { RunContext } from './runContext.ts';
@@ -51,6 +51,28 @@ export async function guardMemory(
     });
   }
   return fitted.recipe;
+}
+
+/** A run that the device had no room for should become this much smaller. */
+const SMALLER = 0.6;
+
+/** Adds to an error of a device without room what would take clearly less; other errors stay as they are. */
+export async function withSmallerPlan(
+  error: unknown,
+  { gpu }: Pick<RunContext, 'gpu'>,
+  recipe: Recipe,
+  models: FusionOnPaper,
+): Promise<unknown> {
+  if (!(error instanceof AlloyError && error.code === 'out-of-memory')) return error;
+  const asIs = await planFusion(recipe, models, gpu);
+  const smaller = await fitRecipe(recipe, models, gpu, SMALLER * asIs.peak.bytes);
+  if (smaller.steps.length === 0 || smaller.plan.peak.bytes >= asIs.peak.bytes) return error;
+  const sizes = `${formatBytes(smaller.plan.peak.bytes)} instead of ${formatBytes(asIs.peak.bytes)}`;
+  return new AlloyError(
+    'out-of-memory',
+    `${error.message.replace(/;[^;]*$/u, '')}; it would take ${sizes} when the recipe says ${stepsText(smaller.steps)}.`,
+    { cause: error },
+  );
 }
 
 /** All steps from the recipe as it was. */
