@@ -129,6 +129,14 @@ CASES = {
         },
         T=31, B=1,
     ),
+    "stablelm-parallel": dict(
+        model_type="stablelm", vocab_size=39, hidden_size=24, intermediate_size=30, num_hidden_layers=2,
+        num_attention_heads=3, num_key_value_heads=3, use_parallel_residual=True, use_qkv_bias=True, T=16, B=2,
+    ),
+    "stablelm-grouped": dict(
+        model_type="stablelm", vocab_size=41, hidden_size=32, intermediate_size=30, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, partial_rotary_factor=0.5, T=17, B=2,
+    ),
     "gpt2-small": dict(
         model_type="gpt2", vocab_size=29, n_embd=20, n_layer=2, n_head=5, n_positions=24, T=15, B=2, extra=(),
     ),

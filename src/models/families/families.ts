@@ -9,6 +9,7 @@ import { olmo2, olmo3 } from './olmo2.ts';
 import { phi3 } from './phi3.ts';
 import { qwen2, qwen3 } from './qwen.ts';
 import { smollm3 } from './smollm3.ts';
+import { stablelm } from './stablelm.ts';
 import { starcoder2 } from './starcoder2.ts';
 
 export const FAMILIES: readonly Family[] = [
@@ -26,6 +27,7 @@ export const FAMILIES: readonly Family[] = [
   olmo3,
   granite,
   smollm3,
+  stablelm,
   starcoder2,
 ];
 
