@@ -85,8 +85,8 @@ function partsOf<S extends Costed>(step: S, count: number): Part<S>[] {
   return parts;
 }
 
-/** No dispatch counts as less: the clocks of some devices tick in steps of a tenth of a millisecond. */
-const LEAST_MS = 0.003;
+/** No dispatch counts as less: browsers let the device's clock tick in steps of a tenth of a millisecond. */
+const LEAST_MS = 0.04;
 
 /** What dispatches take on one device, by what they do. */
 export class SubmitClock {
