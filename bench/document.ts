@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import type { BenchReport } from './report.ts';
+import { type BenchReport, loadWords } from './report.ts';
 import { isReached, type TargetRow, withUnit } from './targetRow.ts';
 
 /*
@@ -24,7 +24,7 @@ export function adapterSection(report: BenchReport, rows: readonly TargetRow[], 
   });
   return `## ${report.adapter}
 
-${day}, Node ${report.node.replace('v', '')}, ${peers}.
+${day}, Node ${report.node.replace('v', '')}, ${peers}; ${loadWords(report)}.
 
 | what | target | now | | from |
 |---|---|---|---|---|

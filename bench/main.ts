@@ -3,6 +3,7 @@
  * generation, checks that all engines compute the same numbers, and prints the table of targets.
  */
 import { existsSync, writeFileSync } from 'node:fs';
+import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WebGpu } from '../src/gpu/webGpu.ts';
@@ -18,6 +19,7 @@ import { RemoteEngine } from './remoteEngine.ts';
 import {
   type BenchReport,
   decodeTable,
+  loadWords,
   matmulTable,
   OURS,
   profileTable,
@@ -159,8 +161,9 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   const options = readOptions(args, Object.keys(ENGINES));
+  const machine = { cores: availableParallelism(), load: loadavg()[0] ?? 0 };
   const { adapter, software } = await describeAdapter();
-  print(`Adapter: ${adapter}${software ? ' (software)' : ''}`);
+  print(`Adapter: ${adapter}${software ? ' (software)' : ''}; ${loadWords(machine)}`);
   const failures: Failure[] = [];
   const { versions, engines } = await openEngines(options.engines, failures);
   const torch = findTorch(software);
@@ -181,6 +184,7 @@ async function main(args: string[]): Promise<number> {
     adapter,
     software,
     node: process.version,
+    ...machine,
     versions,
     steps,
     matmuls,

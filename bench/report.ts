@@ -7,6 +7,9 @@ export interface BenchReport {
   readonly adapter: string;
   readonly software: boolean;
   readonly node: string;
+  /** Processor cores, and how many processes wanted one when the bench began (0 on an idle machine). */
+  readonly cores: number;
+  readonly load: number;
   readonly versions: Readonly<Record<string, string>>;
   readonly steps: readonly Suite<StepResult>[];
   readonly matmuls: readonly Suite<MatmulResult>[];
@@ -21,6 +24,12 @@ export interface BenchReport {
 
 /** The name of our engine among the others. */
 export const OURS = 'alloy';
+
+/** Whether absolute figures of the run mean anything. */
+export function loadWords({ cores, load }: Pick<BenchReport, 'cores' | 'load'>): string {
+  const busy = load > 0.3 * cores ? ', busy: ratios count, absolute figures do not' : '';
+  return `${cores} cores, load ${load.toFixed(1)} at the beginning${busy}`;
+}
 
 /** Time of each peer over ours. */
 export function ratiosOf<R extends { readonly engine: string }>(

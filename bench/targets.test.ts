@@ -24,6 +24,8 @@ const REPORT: BenchReport = {
   adapter: 'an adapter',
   software: true,
   node: 'v20.1.2',
+  cores: 2,
+  load: 0.1,
   versions: { alloy: 'this tree', 'jax-js': '1' },
   steps: [
     {
@@ -100,7 +102,9 @@ describe('docs/performance.md', () => {
   const section = adapterSection(REPORT, rows, '2026-01-02');
 
   test('a section has the day, the engines and every row', () => {
-    expect(section).toContain('2026-01-02, Node 20.1.2, alloy this tree, jax-js 1.');
+    expect(section).toContain(
+      '2026-01-02, Node 20.1.2, alloy this tree, jax-js 1; 2 cores, load 0.1 at the beginning.',
+    );
     expect(section.match(/^\| /gm)).toHaveLength(rows.length + 1);
   });
 
