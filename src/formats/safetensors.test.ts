@@ -169,6 +169,17 @@ describe('a model in parts', () => {
       'p1.safetensors': await part('a', [1]),
     };
     await expect(folder(lying)).rejects.toThrow(/p1\.safetensors.*"z" is missing/);
+    const twice = {
+      'model.safetensors.index.json': index({ a: 'p1.safetensors', b: 'p2.safetensors' }),
+      'p1.safetensors': await part('a', [1]),
+      'p2.safetensors': await safetensorsBytes({
+        a: { shape: [1], values: [2] },
+        b: { shape: [1], values: [3] },
+      }),
+    };
+    await expect(folder(twice)).rejects.toThrow(
+      /p2\.safetensors: the tensor "a" is here and in p1\.safetensors/,
+    );
     await expect(folder({ 'model.safetensors.index.json': json([]) })).rejects.toThrow(/weight_map/);
   });
 });

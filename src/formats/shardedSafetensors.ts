@@ -55,7 +55,15 @@ async function openSharded(index: FileSource, open: OpenFile): Promise<TensorFol
         `${file} is missing, which ${index.name} names; put all parts of the model in one folder.`,
       );
     }
-    shards.set(file, await SafetensorsFile.open(source));
+    const shard = await SafetensorsFile.open(source);
+    const twice = [...shard.tensors.keys()].find((name) => (weightMap.get(name) ?? file) !== file);
+    if (twice !== undefined) {
+      throw new AlloyError(
+        'bad-file',
+        `${source.name}: the tensor ${JSON.stringify(twice)} is here and in ${weightMap.get(twice)}, where ${index.name} has it; the parts are of different models, get them again.`,
+      );
+    }
+    shards.set(file, shard);
   }
   const owner = (name: string): SafetensorsFile => {
     const shard = shards.get(weightMap.get(name) ?? '');
