@@ -67,6 +67,7 @@ const PACKAGES: readonly { readonly name: RegExp; readonly only: RegExp }[] = [
   { name: /^(react|react-dom|zustand|uplot|@mantine\/\w+)(\/|$)/, only: /^studio\// },
   { name: /^comlink(\/|$)/, only: /^(studio|pipeline)\// },
   { name: /^webgpu$/, only: /^gpu\/dawn\.ts$/ },
+  { name: /^onnxruntime-web(\/|$)/, only: /^(models\/onnx\w*|pipeline\/worker)\.ts$/ },
   { name: /^node:/, only: /^(cli\/|storage\/node\w*\.ts$)/ },
 ];
 

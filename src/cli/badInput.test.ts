@@ -75,7 +75,11 @@ test.each<[string, Json, RegExp]>([
   ['another vocabulary', { vocab_size: 99 }, /embed_tokens\.weight has the shape.*\[99, 32\]/u],
   ['heads that do not divide', { num_key_value_heads: 3 }, /num_attention_heads 4.*num_key_value_heads 3/u],
   ['packed weights', { quantization_config: { quant_method: 'gptq' } }, /quantization_config.*gptq.*GGUF/u],
-  ['yarn', { rope_scaling: { rope_type: 'yarn', factor: 4 } }, /rope scaling "yarn" is not supported/u],
+  [
+    'an unknown rope scaling',
+    { rope_scaling: { rope_type: 'spiral', factor: 4 } },
+    /rope scaling "spiral" is not/u,
+  ],
 ])('a config with %s', async (_, change, wanted) => {
   expect(await sentence((path) => rewrite(path, 'config.json', (one) => ({ ...one, ...change })))).toMatch(
     wanted,
