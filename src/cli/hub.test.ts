@@ -63,6 +63,15 @@ function contents(): { path: string; right: boolean }[] {
 }
 
 describe('a model of the hub', () => {
+  test('is planned from its config, before its weights are fetched', async () => {
+    server.commit('a/tiny', model);
+    const plan = async (name: string) =>
+      JSON.parse((await alloy(['plan', name, '--tokens', '64', '--json'])).stdout) as { uses: unknown[] };
+    const { uses } = await plan('hub:a/tiny');
+    expect(server.requests.some(({ path }) => path.includes('safetensors'))).toBe(false);
+    expect(uses).toEqual((await plan('tiny')).uses);
+  });
+
   test('is opened by id, by revision, by address, and again without the hub', async () => {
     const commit = server.commit('a/tiny', model);
     const local = await alloy(['tokenize', 'tiny', '--text', 'the thing', '--json']);

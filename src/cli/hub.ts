@@ -1,5 +1,6 @@
 /** The hub for the command line: where models are kept, what options and the environment say, and how a download is told. */
 import { HubModels } from '../pipeline/hubModels.ts';
+import type { PlannedModel } from '../pipeline/memoryPlan.ts';
 import type { OpenModel } from '../pipeline/openModel.ts';
 import type { GetOptions, TransferState } from '../storage/hub/cache.ts';
 import type { TransferNote } from '../storage/hub/download.ts';
@@ -52,6 +53,11 @@ export class HubShelf {
 
   async open(text: string): Promise<OpenModel> {
     return this.models.openRecord(await this.get(text));
+  }
+
+  /** A model without its weights, see `HubModels.planned`. */
+  planned(text: string): Promise<PlannedModel | undefined> {
+    return this.watched((options) => this.models.planned(text, options), `Looking at ${text}`);
   }
 
   /** Gets a model; Ctrl-C ends that and keeps what came. */

@@ -1,9 +1,12 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, relative, resolve, sep } from 'node:path';
 import { z } from 'zod';
+import { plannedConfig } from '../pipeline/configAlone.ts';
 import { isHubText } from '../pipeline/hubModels.ts';
-import { type ModelOrigin, type OpenModel, openFolder, openGguf } from '../pipeline/openModel.ts';
+import { plannedModel } from '../pipeline/memoryGuard.ts';
+import type { PlannedModel } from '../pipeline/memoryPlan.ts';
+import { type ModelOrigin, type OpenModel, openFolder, openGguf, readJson } from '../pipeline/openModel.ts';
 import { type OpenedRun, openRun, RUN_FILES } from '../pipeline/runFolder.ts';
 import { nodeFileSource, sha256OfFile } from '../storage/nodeStorage.ts';
 import { AlloyError } from '../util/errors.ts';
@@ -34,6 +37,10 @@ export type BuiltinModel = z.infer<typeof cardSchema>;
 
 /** Where the models that come with Alloy lie. */
 export const BUILTIN_FOLDER = resolve(import.meta.dirname, '../../public/models');
+
+const CONFIG = 'config.json';
+/** What tells that a folder has its weights. */
+const WEIGHTS = /^(?:onnx|.*\.safetensors(?:\.index\.json)?|.*\.onnx)$/iu;
 
 interface ShelfOptions {
   readonly builtinFolder?: string | undefined;
@@ -96,6 +103,30 @@ export class ModelShelf {
       );
     }
     return openFolder(card?.name ?? basename(path), shown, fileOpener(path, shown));
+  }
+
+  /**
+   * A model as a plan needs it. Where its weights are not here, its config alone is read: of a model of the hub, of a folder
+   * without weights, or of a `config.json` itself.
+   * @throws AlloyError as `open` does
+   */
+  async planned(reference: string, folder: string, what: string): Promise<PlannedModel> {
+    const alone = isHubText(reference)
+      ? await this.#hub?.().planned(reference)
+      : await this.#configAlone(reference, folder, what);
+    return alone ?? plannedModel(await this.open(reference, folder, what));
+  }
+
+  async #configAlone(reference: string, folder: string, what: string): Promise<PlannedModel | undefined> {
+    const shown = expandVariables(reference, this.#environment, what);
+    const path = resolve(folder, shown);
+    const inside = statOrNothing(path)?.isDirectory() ?? false;
+    const file = inside ? join(path, CONFIG) : path;
+    if (basename(file) !== CONFIG || !statOrNothing(file)?.isFile()) return undefined;
+    const place = dirname(file);
+    if (inside && readdirSync(place).some((name) => WEIGHTS.test(name))) return undefined;
+    const document = await readJson(fileOpener(place, inside ? shown : dirname(shown)), place, CONFIG);
+    return plannedConfig(basename(place), document, inside ? join(shown, CONFIG) : shown);
   }
 
   /** What a reference to the hub led to in this process; undefined for one that was not opened. */

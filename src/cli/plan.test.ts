@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -90,4 +90,20 @@ test('a model is planned for every use, and what does not fit is refused before 
   );
   const fuse = await alloy('fuse', 'recipe.json', '--memory', '20kB');
   expect(fuse).toMatchObject({ code: 5, stderr: expect.stringMatching(/even the smallest/u) });
+});
+
+test('a config alone is planned like the model', async () => {
+  mkdirSync(join(folder, 'alone'));
+  cpSync(join(folder, 'tiny', 'config.json'), join(folder, 'alone', 'config.json'));
+  const uses = async (model: string) => {
+    const { code, stdout } = await alloy('plan', model, '--tokens', '64', '--json');
+    expect(code).toBe(0);
+    return (JSON.parse(stdout) as { uses: unknown[] }).uses;
+  };
+  const whole = await uses('tiny');
+  expect(whole).toHaveLength(3);
+  expect(await uses('alone')).toEqual(whole);
+  expect(await uses('alone/config.json')).toEqual(whole);
+  writeFileSync(join(folder, 'alone', 'config.json'), '{"model_type":"llama"}');
+  expect((await alloy('plan', 'alone')).stderr).toMatch(/alone\/config\.json: the field .* is wrong/u);
 });

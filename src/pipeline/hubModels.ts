@@ -10,7 +10,11 @@ import {
 import { type HubFormat, SAFETENSORS } from '../storage/hub/variants.ts';
 import type { Storage } from '../storage/storage.ts';
 import { AlloyError } from '../util/errors.ts';
-import { type OpenModel, openFolder, openGguf } from './openModel.ts';
+import { plannedConfig } from './configAlone.ts';
+import type { PlannedModel } from './memoryPlan.ts';
+import { type OpenModel, openFolder, openGguf, readJson } from './openModel.ts';
+
+const CONFIG = 'config.json';
 
 export interface HubSettings {
   /** The hub's own by default; several are mirrors of each other. */
@@ -90,6 +94,24 @@ export class HubModels {
       files: record.files.map(({ path, bytes, hash }) => ({ path, bytes, hash: `${hash.kind}:${hash.hex}` })),
     };
     return { ...model, origin };
+  }
+
+  /**
+   * A model as a plan needs it, without its weights.
+   * @returns undefined where its config alone does not say enough: of GGUF and ONNX files, and of models that have none
+   */
+  async planned(text: string, options: GetOptions = {}): Promise<PlannedModel | undefined> {
+    const reference = this.#parse(text);
+    const { listing, chosen } = await this.#cache.look(reference, options);
+    if (chosen !== SAFETENSORS) return undefined;
+    const config = await this.#cache.file(reference, CONFIG, options);
+    const shown = `hub:${listing.id}`;
+    if (!config) return undefined;
+    return plannedConfig(
+      lastName(listing.id),
+      await readJson(async () => config, shown, CONFIG),
+      `${shown}/${CONFIG}`,
+    );
   }
 
   async list(): Promise<readonly HeldModel[]> {

@@ -1,8 +1,12 @@
 import { bucketLength } from '../models/scorer.ts';
 import { formatFor, type Precision } from '../models/tensorSource.ts';
-import { plannedModel } from './memoryGuard.ts';
-import { type PhaseMemory, type PlannedAdapter, planModel, planTraining } from './memoryPlan.ts';
-import type { OpenModel } from './openModel.ts';
+import {
+  type PhaseMemory,
+  type PlannedAdapter,
+  type PlannedModel,
+  planModel,
+  planTraining,
+} from './memoryPlan.ts';
 import { parseRecipe } from './recipe.ts';
 
 /** How a single model is going to be used. */
@@ -20,12 +24,11 @@ export interface ModelUses {
 
 /** Plans chatting with a model, scoring with it and training adapters on it, each alone. */
 export async function planModelUses(
-  open: OpenModel,
+  inFile: PlannedModel,
   uses: ModelUses,
   adapter: PlannedAdapter,
 ): Promise<{ readonly phases: readonly PhaseMemory[]; readonly problems: readonly string[] }> {
   const { precision, context, tokens, batch, ...train } = uses;
-  const inFile = plannedModel(open);
   const model = { ...inFile, format: (name: string) => formatFor(precision, inFile.format(name)) };
   const data = { train: ['-'], heldout: ['-'] };
   const recipe = parseRecipe(

@@ -211,7 +211,8 @@ async function readText(file: FileSource): Promise<string> {
   return new TextDecoder().decode(await file.read(0, file.bytes));
 }
 
-async function readJson(open: OpenFile, folder: string, name: string): Promise<object> {
+/** A JSON object beside a model's weights. @throws AlloyError `missing-file`, `bad-file` */
+export async function readJson(open: OpenFile, folder: string, name: string): Promise<object> {
   const file = await open(name);
   if (!file) {
     throw new AlloyError(

@@ -13,6 +13,7 @@ import {
   type MemoryPlan,
   type PhaseMemory,
   type PlannedAdapter,
+  type PlannedModel,
   planFusion,
 } from '../../pipeline/memoryPlan.ts';
 import { planModelUses } from '../../pipeline/modelUses.ts';
@@ -31,7 +32,8 @@ export const plan: Command = {
   summary: 'What a run or a model will take on the GPU, before anything is loaded',
   usage: 'plan (RECIPE | MODEL) [--memory SIZE] [OPTIONS]',
   help: `RECIPE (.yaml, .yml, .json): every phase of the run, and what would make it smaller by how much.
-MODEL: chatting, scoring and training with it.
+MODEL: chatting, scoring and training with it. Its config.json is enough: of a folder without weights, of a model of the
+hub that was not downloaded, or by itself.
 
   --memory SIZE     what may be used, e.g. 1.5GB; says what makes it fit, least harm first
 
@@ -61,8 +63,9 @@ Of a model:
     const memory = args.text('memory');
     const limit = memory === undefined ? undefined : parseBytes(memory, '--memory');
     const adapter = await adapterOf(context);
-    if (/\.(ya?ml|json)$/iu.test(word)) return planRecipe(context, word, adapter, limit);
-    return planOfModel(context, await shelf.open(word, terminal.folder, 'MODEL'), adapter, limit);
+    if (/\.(ya?ml|json)$/iu.test(word) && !/(?:^|[\\/])config\.json$/iu.test(word))
+      return planRecipe(context, word, adapter, limit);
+    return planOfModel(context, await shelf.planned(word, terminal.folder, 'MODEL'), adapter, limit);
   },
 };
 
@@ -144,7 +147,7 @@ function limitText(asIs: MemoryPlan, limit: number, fitted: FittedRecipe | undef
 
 async function planOfModel(
   { args }: CommandContext,
-  open: OpenModel,
+  model: PlannedModel,
   adapter: PlannedAdapter,
   limit: number | undefined,
 ): Promise<CommandResult> {
@@ -160,13 +163,13 @@ async function planOfModel(
     recompute: args.choice('recompute', ['off', 'light', 'on']) ?? 'off',
     optimizer: args.choice('optimizer', ['adamw', 'adamw8bit']) ?? 'adamw',
   };
-  const { phases, problems } = await planModelUses(open, uses, adapter);
+  const { phases, problems } = await planModelUses(model, uses, adapter);
   const over =
     limit === undefined ? [] : phases.filter(({ bytes }) => bytes > limit).map(({ phase }) => phase);
   const verdict = over.length === 0 ? 'All of it fits' : `Too much for ${over.join('; ')}`;
   return {
     json: {
-      model: open.name,
+      model: model.name,
       precision,
       uses: phases,
       problems,

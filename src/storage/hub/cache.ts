@@ -185,11 +185,25 @@ export class HubCache {
   }
 
   /** Opens a file of a complete model by its path; null where the model has none. */
-  async open({ id, files }: HubRecord, path: string): Promise<FileSource | null> {
+  async open({ id, files }: Pick<HubRecord, 'id' | 'files'>, path: string): Promise<FileSource | null> {
     const file = files.find((one) => one.path === path);
     if (!file) return null;
     const source = await this.#storage.open(blobPlace(id, file.hash));
     return { name: path, bytes: source.bytes, read: (offset, length) => source.read(offset, length) };
+  }
+
+  /** One file of what a reference names, whichever form of the model it belongs to; null where there is none. */
+  async file(reference: HubReference, path: string, options: GetOptions = {}): Promise<FileSource | null> {
+    const { id, commit, files } = await this.#resolve(reference, options);
+    const file = files.find((one) => one.path === path);
+    if (!file) return null;
+    const place = blobPlace(id, file.hash);
+    if (!(await hasFile(this.#storage, place, file.bytes))) {
+      if (!this.#client) return null;
+      const job = { client: this.#client, storage: this.#storage, place, id, commit, file };
+      await download(job, { signal: options.signal, onNote: options.onNote });
+    }
+    return this.open({ id, files }, path);
   }
 
   /** Keeps with a model what was found out about it. */
