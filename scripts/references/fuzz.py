@@ -4,7 +4,7 @@ import random
 
 FAMILIES = [
     "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "phi3", "olmo2", "olmo3",
-    "granite", "smollm3", "starcoder2",
+    "granite", "smollm3", "starcoder2", "stablelm",
 ]
 ACTIVATIONS = ["silu", "gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "quick_gelu", "relu2"]
 
@@ -63,7 +63,7 @@ def case(pick, model_type):
             layer_norm_epsilon=pick.choice([1e-5, 1e-3]),
         )
         return one
-    fixed = model_type in ("gpt_neox", "starcoder2")
+    fixed = model_type in ("gpt_neox", "starcoder2", "stablelm")
     width = heads * head if fixed or pick.random() < 0.4 else heads * pick.choice([2, 5, 8, 11, 12])
     if model_type == "phi3":
         width = heads * head
@@ -87,6 +87,13 @@ def case(pick, model_type):
         if one["rope_parameters"]["rope_type"] == "longrope":
             one["original_max_position_embeddings"] = one["rope_parameters"]["original_max_position_embeddings"]
         one["sliding_window"] = pick.choice([None, 1, 3, 100])
+        return one
+    if model_type == "stablelm":
+        part = pick.choice([0.25, 0.5, 1.0]) if head >= 8 else 1.0
+        one.update(
+            use_parallel_residual=pick.random() < 0.5, use_qkv_bias=pick.random() < 0.5, hidden_act=pick.choice(ACTIVATIONS),
+            rope_parameters={**rope(pick, model_type, int(head * part), length), "partial_rotary_factor": part},
+        )
         return one
     if model_type == "starcoder2":
         one.update(use_bias=pick.random() < 0.5, sliding_window=pick.choice([None, 1, 4, 100]), hidden_act=pick.choice(ACTIVATIONS))
