@@ -38,8 +38,9 @@ export class PaperGpu implements Gpu {
   readonly name = 'paper';
   readonly lost = new Promise<string>(() => undefined);
   readonly #kinds = new Map<object, MemoryKind>();
-  /** The largest single binding asked for. */
+  /** The largest single binding asked for, and the most that the parameters of a program take. */
   largestBindingBytes = 0;
+  largestProgramBytes = 0;
 
   /** @param like the adapter that it stands for */
   constructor(
@@ -146,6 +147,7 @@ export class PaperGpu implements Gpu {
       }
     }
     const params = this.createBuffer(Math.max(1, dispatches.length) * PARAMS_BYTES, `${label}.params`);
+    this.largestProgramBytes = Math.max(this.largestProgramBytes, params.bytes);
     return {
       label,
       dispatches: dispatches.length,

@@ -155,14 +155,18 @@ export async function memorySuggestions(
   adapter: PlannedAdapter,
   plan: MemoryPlan,
 ): Promise<MemorySuggestion[]> {
-  const planner = new Planner(models, adapter);
+  // The longest texts decide what a step saves.
+  const { lengths } = models;
+  const quick = { ...models, ...(lengths && lengths.length > 1 && { lengths: [Math.max(...lengths)] }) };
+  const planner = new Planner(quick, adapter);
+  const before = quick.lengths === lengths ? plan : await planner.whole(recipe);
   const found: MemorySuggestion[] = [];
   for (const rung of rungs(recipe)) {
-    const after = await planner.after(rung, rung.apply(recipe), plan);
-    const savesBytes = plan.peak.bytes - after.peak.bytes;
+    const after = await planner.after(rung, rung.apply(recipe), before);
+    const savesBytes = before.peak.bytes - after.peak.bytes;
     if (after.problem || savesBytes < LEAST_SAVING * plan.peak.bytes) continue;
     const { path, value, what } = rung;
-    found.push({ path, value, what, bytes: after.peak.bytes, savesBytes });
+    found.push({ path, value, what, bytes: plan.peak.bytes - savesBytes, savesBytes });
   }
   return found;
 }

@@ -5,6 +5,7 @@
 
 import { Trainer } from '../distill/trainer.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
+import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
 import { type Gpu, type GpuInfo, type GpuLimits, STAGING_BYTES } from '../gpu/gpu.ts';
 import { MEMORY_KINDS, type MemoryParts } from '../gpu/memoryLedger.ts';
 import { PaperGpu } from '../gpu/paperGpu.ts';
@@ -108,7 +109,9 @@ export function planModel(
     const { capacity, score } = use;
     await phases.of('run', async () => {
       if (capacity !== undefined) new Generator(gpu, model.config, weights, { capacity });
-      if (score) await scoreAll(new Scorer(gpu, model.config, weights, { topK: score.topK }), score.lengths);
+      if (!score) return;
+      const scorer = new Scorer(gpu, model.config, weights, { topK: score.topK });
+      await scoreAll(gpu, scorer, score.lengths);
     });
   });
 }
@@ -204,11 +207,27 @@ function plannedLengths(told: readonly number[] | undefined, maxTokens: number):
   return [...new Set(cut.map(bucketLength))].sort((a, b) => b - a);
 }
 
-async function scoreAll(scorer: Scorer, lengths: readonly number[]): Promise<void> {
-  for (const length of lengths) {
+/**
+ * Lengths that are planned one by one, longest first: they decide what is shared. Programs of shorter texts only add what
+ * is their own, about as much as that of the last one planned.
+ */
+const PLANNED_LENGTHS = 3;
+
+/** @returns what stands for the programs that are not planned one by one, to be freed with the scorer */
+async function scoreAll(gpu: Gpu, scorer: Scorer, lengths: readonly number[]): Promise<DeviceBuffer> {
+  let added = 0;
+  for (const length of lengths.slice(0, PLANNED_LENGTHS)) {
+    const before = gpu.stats.bytes;
     const one = new Uint32Array(length);
     await scorer.score(Array.from({ length: scorer.batchFor(length) }, () => one));
+    added = gpu.stats.bytes - before;
   }
+  return shorterPrograms(gpu, lengths, added);
+}
+
+function shorterPrograms(gpu: Gpu, lengths: readonly number[], bytesEach: number): DeviceBuffer {
+  const count = Math.max(0, lengths.length - PLANNED_LENGTHS);
+  return gpu.createBuffer(count * bytesEach, 'programs of shorter texts');
 }
 
 function batchTokens({ scoreTokens }: Recipe['memory']): { batchTokens?: number } {
@@ -228,7 +247,7 @@ async function readRows(
     marks,
     ...batchTokens(memory),
   });
-  await scoreAll(scorer, lengths);
+  gpu.destroyBuffer(await scoreAll(gpu, scorer, lengths));
   scorer.dispose();
 }
 
@@ -242,13 +261,13 @@ async function evaluate(
   const scorer = new Scorer(gpu, config, weights, { topK: 1, ...batchTokens(memory) });
   const capacity = maxTokens + maxNewTokens;
   const generator = accuracy ? new Generator(gpu, config, weights, { capacity }) : undefined;
-  await scoreAll(scorer, lengths);
+  gpu.destroyBuffer(await scoreAll(gpu, scorer, lengths));
   generator?.dispose();
   scorer.dispose();
 }
 
 async function train(
-  gpu: Gpu,
+  gpu: PaperGpu,
   config: DecoderConfig,
   weights: DecoderWeights,
   lengths: readonly number[],
@@ -265,21 +284,22 @@ async function train(
 }
 
 function trainerOf(
-  gpu: Gpu,
+  gpu: PaperGpu,
   config: DecoderConfig,
   trained: Pick<TrainableAdapters, 'weights' | 'parameters'>,
   { train: settings, fuse }: Pick<Recipe, 'train' | 'fuse'>,
   lengths: readonly number[],
   kept: number,
-): Trainer {
+): { dispose(): void } {
   const { batch, microBatch = batch, beta1, beta2, weightDecay, clip, recompute } = settings;
   const mode = fuse.loss === 'tail' ? 'tail' : 'sparse';
-  return new Trainer(gpu, {
+  gpu.largestProgramBytes = 0;
+  const trainer = new Trainer(gpu, {
     config,
     weights: trained.weights,
     parameters: trained.parameters,
     batch: Math.min(microBatch, batch),
-    lengths,
+    lengths: lengths.slice(0, PLANNED_LENGTHS),
     ...(kept > 0 && { teacher: { mode, kept } }),
     beta1,
     beta2,
@@ -288,6 +308,13 @@ function trainerOf(
     clip,
     recompute: recomputation(recompute),
   });
+  const rest = shorterPrograms(gpu, lengths, gpu.largestProgramBytes);
+  return {
+    dispose() {
+      gpu.destroyBuffer(rest);
+      trainer.dispose();
+    },
+  };
 }
 
 /** A checkpoint is read back in pieces. */
