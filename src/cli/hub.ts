@@ -1,4 +1,5 @@
 /** The hub for the command line: where models are kept, what options and the environment say, and how a download is told. */
+
 import { HubModels } from '../pipeline/hubModels.ts';
 import type { PlannedModel } from '../pipeline/memoryPlan.ts';
 import type { OpenModel } from '../pipeline/openModel.ts';
@@ -7,11 +8,11 @@ import type { TransferNote } from '../storage/hub/download.ts';
 import type { HubRecord } from '../storage/hub/records.ts';
 import { modelCacheFolder } from '../storage/nodeFolders.ts';
 import { NodeStorage } from '../storage/nodeStorage.ts';
+import { formatBytes } from '../util/bytes.ts';
 import { AlloyError } from '../util/errors.ts';
 import { TransferRate } from '../util/transferRate.ts';
 import type { Arguments } from './command.ts';
 import type { Progress } from './progress.ts';
-import { sizeText } from './table.ts';
 import type { Terminal } from './terminal.ts';
 
 /** What every command takes, since every model may be one of the hub. */
@@ -74,8 +75,8 @@ export class HubShelf {
     const rate = new TransferRate();
     const onProgress = ({ file, done, total, received }: TransferState) => {
       const pace = rate.update(received, total - done);
-      const speed = pace ? `, ${sizeText(pace.bytesPerSecond)}/s` : '';
-      const count = `${file}, ${sizeText(done)} of ${sizeText(total)}${speed}`;
+      const speed = pace ? `, ${formatBytes(pace.bytesPerSecond)}/s` : '';
+      const count = `${file}, ${formatBytes(done)} of ${formatBytes(total)}${speed}`;
       this.#progress.update(label, done, total, pace?.secondsLeft, count);
     };
     const onNote = (note: TransferNote) => this.#progress.note(noteText(note));

@@ -1,7 +1,8 @@
 import type { HeldModel } from '../../pipeline/hubModels.ts';
+import { formatBytes } from '../../util/bytes.ts';
 import { AlloyError } from '../../util/errors.ts';
 import { type Command, type CommandContext, type CommandResult, UsageError } from '../command.ts';
-import { sizeText, textTable } from '../table.ts';
+import { textTable } from '../table.ts';
 
 const ACTIONS = ['list', 'get', 'show', 'rm', 'verify'] as const;
 type Action = (typeof ACTIONS)[number];
@@ -88,7 +89,7 @@ function heldText(held: readonly HeldModel[]): string {
   const rows = held.map(({ reference, label, bytes, bytesHere, complete, revision, licence, usedAt }) => [
     reference,
     label,
-    complete ? sizeText(bytes) : `${sizeText(bytesHere)} of ${sizeText(bytes)}`,
+    complete ? formatBytes(bytes) : `${formatBytes(bytesHere)} of ${formatBytes(bytes)}`,
     revision,
     licence ?? '–',
     new Date(usedAt).toISOString().slice(0, 10),
@@ -105,7 +106,7 @@ async function getModel({ hub }: CommandContext, reference: string): Promise<Com
   const held = await shelf.models.held(record);
   return {
     json: { name: held.reference, ...held, files: record.files },
-    text: `${held.reference} is here: ${record.files.length} ${record.files.length === 1 ? 'file' : 'files'}, ${sizeText(record.bytes)}. Its revision "${record.revision}" is the commit ${record.commit}.`,
+    text: `${held.reference} is here: ${record.files.length} ${record.files.length === 1 ? 'file' : 'files'}, ${formatBytes(record.bytes)}. Its revision "${record.revision}" is the commit ${record.commit}.`,
   };
 }
 
@@ -128,7 +129,7 @@ async function show({ hub }: CommandContext, reference: string): Promise<Command
   const rows = all.map((one) => [
     one.chosen ? '→' : '',
     one.label,
-    sizeText(one.bytes),
+    formatBytes(one.bytes),
     one.here ? 'here' : '',
     one.key,
   ]);
@@ -153,7 +154,7 @@ async function remove({ hub }: CommandContext, references: readonly string[]): P
   const removed = before.map(({ reference }) => reference).filter((reference) => !after.has(reference));
   return {
     json: { removed, bytes: freed },
-    text: `Deleted ${removed.join(', ')}: ${sizeText(freed)} are free.`,
+    text: `Deleted ${removed.join(', ')}: ${formatBytes(freed)} are free.`,
   };
 }
 

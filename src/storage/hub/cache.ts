@@ -1,6 +1,8 @@
+import { formatBytes } from '../../util/bytes.ts';
 import { AlloyError } from '../../util/errors.ts';
 import type { FileSource, Storage } from '../storage.ts';
 import { abortError, readText } from '../storageHelpers.ts';
+import { type HeldContent, noSpace, notHere, notKnown } from './cacheErrors.ts';
 import type { HubClient } from './client.ts';
 import { download, feed, hasFile, startContentHash, type TransferNote } from './download.ts';
 import { fetchListing, type HubFile, type HubListing } from './listing.ts';
@@ -331,29 +333,20 @@ export class HubCache {
     let needed = 0;
     for (const file of files) needed += file.bytes - (await this.#haveBytes(id, file));
     if (needed === 0 || needed + RESERVE_BYTES <= free) return;
-    throw new AlloyError('disk-full', `${sizeText(needed)} are still needed and ${sizeText(free)} are free`);
+    throw new AlloyError(
+      'disk-full',
+      `${formatBytes(needed)} are still needed and ${formatBytes(free)} are free`,
+    );
   }
 
   /** Says what could be deleted. */
   async #fullError(record: HubRecord, cause: AlloyError): Promise<AlloyError> {
-    const others = (await this.list()).filter((one) => pinnedText(one) !== pinnedText(record)).reverse();
-    const lines: string[] = [];
-    for (const one of others) {
-      const bytes = await this.bytesHere(one);
-      if (bytes > 0) lines.push(`${pinnedText(one)} (${sizeText(bytes)}, last used ${dayText(one.usedAt)})`);
+    const others: HeldContent[] = [];
+    for (const one of [...(await this.list())].reverse()) {
+      if (pinnedText(one) === pinnedText(record)) continue;
+      others.push({ reference: pinnedText(one), bytes: await this.bytesHere(one), usedAt: one.usedAt });
     }
-    const why = / are free$/u.test(cause.message)
-      ? cause.message
-      : `the storage took no more (${cause.message.replace(/;.*$/u, '')})`;
-    const advice =
-      lines.length > 0
-        ? `delete models that are not needed, the longest unused first: ${lines.join(', ')}`
-        : 'no other model is kept that could be deleted; free space elsewhere';
-    return new AlloyError(
-      'disk-full',
-      `There is no space for ${record.id} (${sizeText(record.bytes)}): ${why}. What has come is kept; ${advice}, then start it again to go on.`,
-      { cause },
-    );
+    return noSpace(record, others, cause);
   }
 
   async #haveBytes(id: string, file: HubFile): Promise<number> {
@@ -382,30 +375,4 @@ export class HubCache {
     await writeRecord(this.#storage, used).catch(() => undefined);
     return used;
   }
-}
-
-function notHere(record: HubRecord): AlloyError {
-  return new AlloyError(
-    'missing-file',
-    `${pinnedText(record)} is not completely on this machine, and nothing may be fetched offline; get it while online first.`,
-  );
-}
-
-function notKnown(id: string, revision: string): AlloyError {
-  return new AlloyError(
-    'missing-file',
-    `${id} at ${revision} was never got on this machine, and nothing may be fetched offline; get it while online first.`,
-  );
-}
-
-/** Decimal units, as the hub counts. */
-export function sizeText(bytes: number): string {
-  if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
-  if (bytes >= 1e6) return `${(bytes / 1e6).toFixed(1)} MB`;
-  return `${(bytes / 1e3).toFixed(1)} kB`;
-}
-
-/** `2026-05-01` */
-export function dayText(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 10);
 }

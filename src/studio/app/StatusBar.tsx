@@ -1,10 +1,11 @@
 import { ActionIcon, Progress, Tooltip } from '@mantine/core';
 import { useEffect } from 'react';
+import { formatBytes } from '../../util/bytes.ts';
 import { refreshMemory, useDevice } from '../state/device.ts';
 import { useHub } from '../state/hub.ts';
 import { showStage } from '../state/layout.ts';
 import { isActive, isHeld, pauseRun, resumeRun, stopRun, useRun } from '../state/run.ts';
-import { formatBytes, formatSeconds } from '../views/format.ts';
+import { formatSeconds } from '../views/format.ts';
 import { Icon } from '../views/Icon.tsx';
 import classes from './StatusBar.module.css';
 import { stageWords, taskLabel } from './stageWords.ts';

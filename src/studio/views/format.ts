@@ -8,14 +8,6 @@ export function formatCount(value: number): string {
   return value.toLocaleString('en');
 }
 
-/** Decimal units, as browsers and shops count: 1,420,000 → "1.4 MB" */
-export function formatBytes(bytes: number): string {
-  if (bytes >= 1e9) return `${trim(bytes / 1e9)} GB`;
-  if (bytes >= 1e6) return `${trim(bytes / 1e6)} MB`;
-  if (bytes >= 1e3) return `${trim(bytes / 1e3)} kB`;
-  return `${bytes} B`;
-}
-
 function trim(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toFixed(1).replace(/\.0$/, '');
 }

@@ -21,7 +21,7 @@ test('the bar follows the recipe; a limit that is too low offers what fits, in o
   page = await mount(<MemoryPanel />);
   await loadProject();
   await eventually(() => expect(text()).toMatch(/724 MB at most, while training/u));
-  expect(text()).toMatch(/Weights 62 MB.*Activations 608 MB/u);
+  expect(text()).toMatch(/Weights 62\.0 MB.*Activations 608 MB/u);
   expect(text()).not.toContain('too much');
 
   editRecipe('memory.limit', 5e8);

@@ -1,9 +1,9 @@
 import { Button, Collapse, Tooltip } from '@mantine/core';
 import { useEffect, useId, useState } from 'react';
 import type { MemoryForecast } from '../../../pipeline/protocol.ts';
+import { formatBytes } from '../../../util/bytes.ts';
 import { applySteps, useMemoryPlan, watchMemoryPlan } from '../../state/memoryPlan.ts';
 import { editRecipe, useProject } from '../../state/project.ts';
-import { formatBytes } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import { barScale, memoryParts, phaseWords } from '../../views/memoryParts.ts';
 import { NumberField } from '../../views/NumberField.tsx';

@@ -1,10 +1,11 @@
 import { SegmentedControl } from '@mantine/core';
 import { useMemo, useState } from 'react';
+import { formatBytes } from '../../../util/bytes.ts';
 import { useReportIdentity } from '../../app/useReportIdentity.ts';
 import { useChanges } from '../../app/useStageStatuses.ts';
 import { useLayout } from '../../state/layout.ts';
 import { isActive, restartRun, useRun } from '../../state/run.ts';
-import { formatBytes, formatSeconds } from '../../views/format.ts';
+import { formatSeconds } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import { Panel } from '../../views/Panel.tsx';
 import { PanelState } from '../../views/PanelState.tsx';

@@ -1,7 +1,7 @@
 import { Button } from '@mantine/core';
+import { formatBytes } from '../../../util/bytes.ts';
 import type { Fault } from '../../state/fault.ts';
 import { removeModel, startDownload, useHub } from '../../state/hub.ts';
-import { formatBytes } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import classes from './Hub.module.css';
 import { heldTitle } from './heldTitle.ts';

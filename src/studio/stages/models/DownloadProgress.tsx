@@ -1,6 +1,7 @@
 import { Button, Progress } from '@mantine/core';
+import { formatBytes } from '../../../util/bytes.ts';
 import { type DownloadState, pauseDownload } from '../../state/hub.ts';
-import { formatBytes, formatSeconds } from '../../views/format.ts';
+import { formatSeconds } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import classes from './Hub.module.css';
 

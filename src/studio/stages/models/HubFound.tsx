@@ -1,7 +1,7 @@
 import { ActionIcon, Button } from '@mantine/core';
 import { useEffect, useRef } from 'react';
+import { formatBytes } from '../../../util/bytes.ts';
 import { chooseForm, formTitle, type LookState, startDownload, useHub } from '../../state/hub.ts';
-import { formatBytes } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import classes from './Hub.module.css';
 

@@ -1,7 +1,8 @@
 import { SegmentedControl } from '@mantine/core';
 import type { ModelCard } from '../../../pipeline/protocol.ts';
+import { formatBytes } from '../../../util/bytes.ts';
 import type { Identity } from '../../state/identity.ts';
-import { formatBytes, formatCount } from '../../views/format.ts';
+import { formatCount } from '../../views/format.ts';
 import { ModelBadge } from '../../views/ModelBadge.tsx';
 import { ScoreBars } from '../../views/ScoreBars.tsx';
 import classes from './ModelsStage.module.css';

@@ -1,8 +1,9 @@
+import { formatBytes } from '../../../util/bytes.ts';
 import { useIdentity } from '../../app/useIdentity.ts';
 import { useLayout } from '../../state/layout.ts';
 import { useProject } from '../../state/project.ts';
 import { FactList } from '../../views/FactList.tsx';
-import { formatBytes, formatCount } from '../../views/format.ts';
+import { formatCount } from '../../views/format.ts';
 import { InspectorSection } from '../../views/InspectorSection.tsx';
 import { ModelBadge } from '../../views/ModelBadge.tsx';
 

@@ -1,11 +1,11 @@
 import { Button } from '@mantine/core';
+import { formatBytes } from '../../../util/bytes.ts';
 import { useIdentity } from '../../app/useIdentity.ts';
 import { selectReady, useDevice } from '../../state/device.ts';
 import { inspect, showStage } from '../../state/layout.ts';
 import { assign, useProject } from '../../state/project.ts';
 import { isActive, startRun, useRun } from '../../state/run.ts';
 import { FusionDiagram } from '../../views/FusionDiagram.tsx';
-import { formatBytes } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import { HUB_FIELD, HubPanel } from './HubPanel.tsx';
 import { ModelPanel } from './ModelPanel.tsx';

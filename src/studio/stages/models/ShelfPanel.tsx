@@ -1,10 +1,10 @@
 import { ActionIcon, Button, Progress } from '@mantine/core';
 import { useState } from 'react';
 import type { HeldModel } from '../../../pipeline/hubModels.ts';
+import { formatBytes } from '../../../util/bytes.ts';
 import { removeModel, startDownload, useHub, verifyModel } from '../../state/hub.ts';
 import { useProject } from '../../state/project.ts';
 import { isActive, useRun } from '../../state/run.ts';
-import { formatBytes } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import { Panel } from '../../views/Panel.tsx';
 import classes from './Hub.module.css';
