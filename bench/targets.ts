@@ -117,10 +117,10 @@ function share({ steps, matmuls, software }: BenchReport): Pick<TargetRow, 'valu
   if (!step || rates.length === 0) return { value: undefined, note: 'needs the train step and the products' };
   const best = Math.max(...rates);
   const rate = matrixFlops(trainCase) / step.medianMs / 1e6;
-  return {
-    value: (100 * rate) / best,
-    note: `${digits(rate)} of ${digits(best)} GFLOP/s, step "${trainCase.name}"`,
-  };
+  const note = `${digits(rate)} of ${digits(best)} GFLOP/s, step "${trainCase.name}"`;
+  if (rate > best)
+    return { value: undefined, note: `${note}: the machine was busy while products were timed` };
+  return { value: (100 * rate) / best, note };
 }
 
 function tokens({ decodes }: BenchReport): Pick<TargetRow, 'value' | 'note'> {
