@@ -16,6 +16,11 @@ afterEach(async () => {
 
 const text = () => document.body.textContent ?? '';
 
+async function clickWhenThere(name: string): Promise<void> {
+  await eventually(() => byRole('button', name));
+  await click(byRole('button', name));
+}
+
 test('the bar follows the recipe; a limit that is too low offers what fits, in one click', async () => {
   setEngine(createFakeEngine(quickScenario));
   page = await mount(<MemoryPanel />);
@@ -26,12 +31,12 @@ test('the bar follows the recipe; a limit that is too low offers what fits, in o
 
   editRecipe('memory.limit', 5e8);
   await eventually(() => expect(text()).toContain('224 MB too much'));
-  await click(byRole('button', 'Make it fit'));
+  await clickWhenThere('Make it fit');
   expect(useProject.getState().recipe?.train.recompute).toBe('on');
   await eventually(() => expect(text()).not.toContain('too much'));
 
-  await click(byRole('button', 'Make it smaller'));
-  await click(byRole('button', 'At once: 8'));
+  await clickWhenThere('Make it smaller');
+  await clickWhenThere('At once: 8');
   expect(useProject.getState().recipe?.train.microBatch).toBe(8);
   await eventually(() => expect(useMemoryPlan.getState().forecast?.peak.bytes).toBeLessThan(2e8));
 });
