@@ -98,8 +98,9 @@ test('a dispatch that is cut into parts computes what it does as a whole', async
 });
 
 test('submits are cut by what is known of their dispatches', () => {
-  const step = (ms: number | undefined, grid: readonly [number, number, number] = [64, 1, 1]) => ({
+  const step = (ms: number | undefined, grid: readonly [number, number, number] = [64, 1, 1], turns = 1) => ({
     grid,
+    turns,
     cost: { ms, measured: false },
   });
   const cut = (...steps: ReturnType<typeof step>[]) =>
@@ -122,6 +123,8 @@ test('submits are cut by what is known of their dispatches', () => {
     [[[0, 5, 0], [3, 4, 1], 4 / 9]],
   ]);
   expect(cut(step(undefined, [2048, 1, 1]))).toHaveLength(8);
+  expect(cut(step(undefined, [2048, 1, 1], 256))).toHaveLength(32);
+  expect(cut(step(undefined, [2048, 1, 1], 1e9))).toHaveLength(512);
   expect(cut(step(1000, [1, 1, 2]))).toHaveLength(2);
 });
 

@@ -1,7 +1,12 @@
 /** Times passes of a program, each alone in its submit. */
 export interface Stopwatch {
-  /** What the next pass must be begun with; undefined where nothing is to be written. */
-  next(workgroups: number): GPUComputePassTimestampWrites | undefined;
+  /**
+   * What the next pass must be begun with; undefined where nothing is to be written.
+   * @param work a guess of how much it does, in any unit
+   */
+  next(work: number): GPUComputePassTimestampWrites | undefined;
+  /** To be called when that pass is submitted. */
+  submitted(done: Promise<undefined>): void;
   /** To be called when all is submitted. @returns milliseconds of each pass, in the order of `next` */
   finish(): Promise<number[]>;
 }
@@ -13,6 +18,8 @@ const MOST_PASSES = 2048;
 export class DeviceStopwatch implements Stopwatch {
   readonly #device: GPUDevice;
   readonly #querySet: GPUQuerySet;
+  /** Takes over where the device's clock stands still. */
+  readonly #host = new HostStopwatch();
   #passes = 0;
 
   constructor(device: GPUDevice) {
@@ -20,10 +27,15 @@ export class DeviceStopwatch implements Stopwatch {
     this.#querySet = device.createQuerySet({ type: 'timestamp', count: 2 * MOST_PASSES });
   }
 
-  next(): GPUComputePassTimestampWrites | undefined {
+  next(work: number): GPUComputePassTimestampWrites | undefined {
     if (this.#passes === MOST_PASSES) return undefined;
+    this.#host.next(work);
     const at = 2 * this.#passes++;
     return { querySet: this.#querySet, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 };
+  }
+
+  submitted(done: Promise<undefined>): void {
+    this.#host.submitted(done);
   }
 
   async finish(): Promise<number[]> {
@@ -39,34 +51,78 @@ export class DeviceStopwatch implements Stopwatch {
     this.#device.queue.submit([encoder.finish()]);
     for (let scope = 0; scope < 2; scope++) this.#device.popErrorScope().catch(() => null);
     try {
-      await staging.mapAsync(GPUMapMode.READ);
+      const [seen] = await Promise.all([this.#host.finish(), staging.mapAsync(GPUMapMode.READ)]);
       const ticks = new BigUint64Array(staging.getMappedRange());
-      return Array.from({ length: this.#passes }, (_, pass) =>
+      const times = Array.from({ length: this.#passes }, (_, pass) =>
         Math.max(0, Number((ticks[2 * pass + 1] ?? 0n) - (ticks[2 * pass] ?? 0n)) / 1e6),
       );
+      return standsStill(times, seen) ? seen : times;
     } finally {
       for (const owned of [this.#querySet, resolved, staging]) owned.destroy();
     }
   }
 }
 
-/** Without a clock on the device: how long all passes took together, shared out by their workgroups. */
-export class HostStopwatch implements Stopwatch {
-  readonly #queue: GPUQueue;
-  readonly #started = performance.now();
-  readonly #workgroups: number[] = [];
+/** A clock that saw nothing of so many milliseconds does not run. */
+const STILL_MS = 50;
 
-  constructor(queue: GPUQueue) {
-    this.#queue = queue;
+/** Some drivers have timestamps that never change. */
+function standsStill(times: readonly number[], seen: readonly number[]): boolean {
+  const sum = (all: readonly number[]) => all.reduce((total, one) => total + one, 0);
+  return sum(times) === 0 && sum(seen) > STILL_MS;
+}
+
+/** Passes that were done within so many milliseconds were told of together: how long each took is not known. */
+const TOGETHER_MS = 1;
+
+/** Without a clock on the device: when the host heard of each pass; what it heard of together is shared out by work. */
+export class HostStopwatch implements Stopwatch {
+  readonly #passes: { work: number; submittedAt: number; doneAt: number }[] = [];
+  readonly #done: Promise<void>[] = [];
+
+  next(work: number): undefined {
+    this.#passes.push({ work, submittedAt: 0, doneAt: 0 });
   }
 
-  next(workgroups: number): undefined {
-    this.#workgroups.push(workgroups);
+  submitted(done: Promise<undefined>): void {
+    const pass = this.#passes[this.#done.length];
+    if (!pass) return;
+    pass.submittedAt = performance.now();
+    const heard = done.then(() => {
+      pass.doneAt = performance.now();
+    });
+    // Who never asks need not hear of a lost device here.
+    heard.catch(() => undefined);
+    this.#done.push(heard);
   }
 
   async finish(): Promise<number[]> {
-    await this.#queue.onSubmittedWorkDone();
-    const each = (performance.now() - this.#started) / this.#workgroups.reduce((sum, one) => sum + one, 0);
-    return this.#workgroups.map((one) => one * each);
+    await Promise.all(this.#done);
+    return sharedTimes(this.#passes);
   }
+}
+
+/**
+ * How long each of several passes took.
+ * @param passes in the order in which they ran, with when they were submitted and when the host heard that they were done
+ */
+export function sharedTimes(
+  passes: readonly { readonly work: number; readonly submittedAt: number; readonly doneAt: number }[],
+): number[] {
+  const times = new Array<number>(passes.length).fill(0);
+  let before = passes[0]?.submittedAt ?? 0;
+  for (let first = 0; first < passes.length; ) {
+    const doneAt = passes[first]?.doneAt ?? 0;
+    let next = first;
+    let [work, until] = [0, doneAt];
+    for (; next < passes.length && (passes[next]?.doneAt ?? 0) < doneAt + TOGETHER_MS; next++) {
+      work += passes[next]?.work ?? 0;
+      until = passes[next]?.doneAt ?? until;
+    }
+    const ms = Math.max(0, until - Math.max(before, passes[first]?.submittedAt ?? 0));
+    for (let at = first; at < next; at++) times[at] = (ms * (passes[at]?.work ?? 0)) / Math.max(work, 1e-9);
+    before = until;
+    first = next;
+  }
+  return times;
 }

@@ -7,8 +7,14 @@ import type { Grid } from './kernel.ts';
 
 /** How long one submit should keep the device busy: far from the browsers' watchdogs, long enough to hide its cost. */
 const TARGET_MS = 120;
-/** Workgroups of a dispatch that was never seen which are submitted at once. */
-const UNKNOWN_GROUPS = { software: 256, gpu: 65_536 };
+/**
+ * Workgroups of a dispatch that was never seen which are submitted at once, where their loops turn `SHORT_LOOP` times at
+ * most; the longer the loops, the fewer, down to a share of `LEAST_SHARE`. Chosen for two slow cores, and for graphics
+ * built into a processor.
+ */
+const UNKNOWN_GROUPS = { software: 256, gpu: 16_384 };
+const SHORT_LOOP = 64;
+const LEAST_SHARE = 1 / 64;
 
 /** What is known of a dispatch. */
 export interface DispatchCost {
@@ -29,6 +35,8 @@ export interface Part<S> {
 
 interface Costed {
   readonly grid: Grid;
+  /** How often the longest loop of a workgroup turns, about. */
+  readonly turns: number;
   readonly cost: DispatchCost;
 }
 
@@ -40,7 +48,7 @@ export interface CutOptions {
 
 /** Cuts dispatches into submits of about `TARGET_MS`. */
 export function cutIntoSubmits<S extends Costed>(steps: readonly S[], options: CutOptions): Part<S>[][] {
-  const unknown = options.groups ?? UNKNOWN_GROUPS[options.software ? 'software' : 'gpu'];
+  const unknown = UNKNOWN_GROUPS[options.software ? 'software' : 'gpu'];
   const submits: Part<S>[][] = [];
   let current: Part<S>[] = [];
   let sum = 0;
@@ -53,8 +61,8 @@ export function cutIntoSubmits<S extends Costed>(steps: readonly S[], options: C
     const ms = options.groups === undefined ? step.cost.ms : undefined;
     if (ms === undefined || ms > TARGET_MS) {
       flush();
-      const groups = step.grid[0] * step.grid[1] * step.grid[2];
-      const parts = partsOf(step, ms === undefined ? groups / unknown : ms / TARGET_MS);
+      const atOnce = options.groups ?? unknown * Math.max(LEAST_SHARE, Math.min(1, SHORT_LOOP / step.turns));
+      const parts = partsOf(step, ms === undefined ? groupsOf(step) / atOnce : ms / TARGET_MS);
       for (const part of parts) submits.push([part]);
       continue;
     }
@@ -64,6 +72,15 @@ export function cutIntoSubmits<S extends Costed>(steps: readonly S[], options: C
   }
   flush();
   return submits;
+}
+
+function groupsOf({ grid }: { readonly grid: Grid }): number {
+  return grid[0] * grid[1] * grid[2];
+}
+
+/** A first idea of how much longer one part takes than another. */
+export function guessedWork({ step, grid }: Part<Costed>): number {
+  return groupsOf({ grid }) * Math.max(1, step.turns);
 }
 
 /** At least `count` equal parts along the longest side, a power of two so that few different places are needed. */
@@ -168,7 +185,7 @@ function correct(parts: readonly Part<Costed>[], ms: number): void {
   }
   const ratio = ms / Math.max(expected, 1);
   const factor =
-    ms > 2 * TARGET_MS ? Math.min(4, ratio) : Math.min(1.3, Math.max(0.9, 1 + 0.2 * (ratio - 1)));
+    ms > 2 * TARGET_MS ? Math.min(16, ratio) : Math.min(1.3, Math.max(0.9, 1 + 0.2 * (ratio - 1)));
   for (const { step } of parts) {
     if (step.cost.ms !== undefined) step.cost.ms = Math.max(LEAST_MS, step.cost.ms * factor);
   }

@@ -342,7 +342,7 @@ export class WebGpu implements Gpu {
   /** Times dispatches that are new to the device. */
   stopwatch(): Stopwatch {
     const hasClock = this.info.features.has('timestamp-query');
-    return hasClock ? new DeviceStopwatch(this.device) : new HostStopwatch(this.device.queue);
+    return hasClock ? new DeviceStopwatch(this.device) : new HostStopwatch();
   }
 
   record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {

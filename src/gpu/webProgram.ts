@@ -3,7 +3,15 @@ import { boundBuffers } from './binding.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
 import { PARAMS_BYTES, type Program } from './gpu.ts';
 import type { Dispatch, Grid } from './kernel.ts';
-import { cutIntoSubmits, type DispatchCost, learn, type Part, partsToTime } from './submitClock.ts';
+import { loopTurns } from './loopTurns.ts';
+import {
+  cutIntoSubmits,
+  type DispatchCost,
+  guessedWork,
+  learn,
+  type Part,
+  partsToTime,
+} from './submitClock.ts';
 import { gpuBufferOf } from './webBuffer.ts';
 import type { WebGpu } from './webGpu.ts';
 
@@ -15,6 +23,7 @@ interface Step {
   readonly countsGroups: boolean;
   /** Where a dispatch that is run in one piece begins. */
   readonly whole: GPUBindGroup;
+  readonly turns: number;
   readonly cost: DispatchCost;
 }
 
@@ -61,8 +70,8 @@ export class WebProgram implements Program {
     for (const parts of submits) {
       const encoder = device.createCommandEncoder({ label: this.label });
       const [part] = parts;
-      const timestampWrites =
-        part && timed.has(part) ? stopwatch?.next(part.grid[0] * part.grid[1] * part.grid[2]) : undefined;
+      const isTimed = part !== undefined && timed.has(part);
+      const timestampWrites = isTimed ? stopwatch?.next(guessedWork(part)) : undefined;
       const pass = encoder.beginComputePass({
         label: this.label,
         ...(timestampWrites && { timestampWrites }),
@@ -71,7 +80,9 @@ export class WebProgram implements Program {
       pass.end();
       if (parts === submits.at(-1)) atEnd?.(encoder);
       this.#gpu.submit(encoder.finish());
-      clock.submitted(parts, device.queue.onSubmittedWorkDone());
+      const done = device.queue.onSubmittedWorkDone();
+      clock.submitted(parts, done);
+      if (isTimed) stopwatch?.submitted(done);
     }
     // A device that is lost meanwhile says so elsewhere.
     stopwatch?.finish().then(
@@ -196,6 +207,7 @@ function recordStep(
     label: kernel.name,
     countsGroups: kernel.countsGroups,
     whole: gpu.pipelines.part(FIRST, kernel.countsGroups ? grid : FIRST),
+    turns: loopTurns(kernel, params),
     cost: gpu.clock.costOf(`${kernel.name}/${grid}/${Object.values(params)}`),
   };
 }

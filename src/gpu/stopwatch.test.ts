@@ -1,0 +1,37 @@
+import { expect, test } from 'vitest';
+import { openDawn } from './dawn.ts';
+import { HostStopwatch, sharedTimes } from './stopwatch.ts';
+import { learn } from './submitClock.ts';
+import { WebGpu } from './webGpu.ts';
+
+test('passes that the host heard of one by one have their own times, others share by what they do', () => {
+  const pass = (work: number, submittedAt: number, doneAt: number) => ({ work, submittedAt, doneAt });
+  expect(sharedTimes([])).toEqual([]);
+  expect(sharedTimes([pass(1, 10, 30), pass(1, 12, 130), pass(1, 200, 210)])).toEqual([20, 100, 10]);
+  expect(sharedTimes([pass(1, 10, 110), pass(3, 12, 110.5), pass(4, 12, 150.5)])).toEqual([
+    25.125, 75.375, 40,
+  ]);
+});
+
+test('a clock that stands still is replaced by what the host has seen', async () => {
+  const gpu = await WebGpu.open(await openDawn());
+  const watch = gpu.stopwatch();
+  // Passes that nobody writes timestamps for: the device's clock says 0 of all of them.
+  for (const work of [1, 3]) {
+    watch.next(work);
+    watch.submitted(new Promise((resolve) => setTimeout(() => resolve(undefined), 60)));
+  }
+  const times = await watch.finish();
+  expect(times[0]! + times[1]!).toBeGreaterThan(50);
+  gpu.dispose();
+});
+
+test('what a lost device leaves behind is not learnt', async () => {
+  const watch = new HostStopwatch();
+  watch.next(1);
+  watch.submitted(Promise.reject(new Error('lost')));
+  await expect(watch.finish()).rejects.toThrow('lost');
+  const cost = { ms: undefined, measured: true };
+  learn([{ step: { grid: [1, 1, 1], turns: 1, cost }, base: [0, 0, 0], grid: [1, 1, 1], share: 1 }], []);
+  expect(cost).toEqual({ ms: undefined, measured: false });
+});
