@@ -211,6 +211,11 @@ export async function ggufConfig(gguf: GgufFile): Promise<Record<string, unknown
       hidden_act: 'gelu',
     };
   }
+  if (part !== 1 && architecture !== 'phi3')
+    throw settings.fail(
+      'rope.dimension_count',
+      `is ${sizes.rotated} of heads of ${sizes.headDim}, which such models rotate whole`,
+    );
   return {
     ...usual,
     num_key_value_heads: sizes.kvHeads,

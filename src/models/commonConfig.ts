@@ -24,7 +24,7 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
 /** What every family reads in the same way; `Family.config` changes what it reads differently. */
 export function commonConfig(raw: RawConfig, family: Family, file: string): DecoderConfig {
   const heads = raw.num_attention_heads;
-  const kvHeads = raw.num_key_value_heads ?? heads;
+  const kvHeads = (family.plainHeads ? null : raw.num_key_value_heads) ?? heads;
   const own = "use the model's own config.json";
   if (heads % kvHeads !== 0) {
     throw new AlloyError(
@@ -32,7 +32,7 @@ export function commonConfig(raw: RawConfig, family: Family, file: string): Deco
       `${file}: num_attention_heads ${heads} is not a multiple of num_key_value_heads ${kvHeads}; ${own}.`,
     );
   }
-  const headDim = raw.head_dim ?? raw.hidden_size / heads;
+  const headDim = (family.plainHeads ? null : raw.head_dim) ?? raw.hidden_size / heads;
   if (!Number.isInteger(headDim)) {
     throw new AlloyError(
       'bad-file',
@@ -66,10 +66,17 @@ export function commonConfig(raw: RawConfig, family: Family, file: string): Deco
     },
     parallelResidual: false,
     maxPositions: raw.max_position_embeddings ?? 2048,
-    padding: raw.pad_token_id ?? undefined,
+    padding: paddingOf(raw),
     bos: listOf(raw.bos_token_id)[0],
     eos: listOf(raw.eos_token_id),
   };
+}
+
+/** Counted from the end where negative, as PyTorch has it: the first Llamas say −1. */
+function paddingOf({ pad_token_id: id, vocab_size: size }: RawConfig): number | undefined {
+  if (id === null || id === undefined) return undefined;
+  const padding = id < 0 ? id + size : id;
+  return padding >= 0 && padding < size ? padding : undefined;
 }
 
 function activationOf(raw: RawConfig, file: string): Activation {
@@ -83,7 +90,7 @@ function activationOf(raw: RawConfig, file: string): Activation {
 }
 
 function layerKinds(raw: RawConfig, family: Family, headDim: number, file: string): LayerKind[] {
-  const ropes = readRopes(raw, headDim, file);
+  const ropes = readRopes(raw, headDim, file, family.reads?.includes('partial_rotary_factor'));
   const names = raw.layer_types;
   if (names && names.length !== raw.num_hidden_layers) {
     throw new AlloyError(

@@ -10,6 +10,7 @@ import { fieldProblems } from '../util/schemaIssue.ts';
 import { commonConfig } from './commonConfig.ts';
 import { rawConfigSchema } from './configFields.ts';
 import { FAMILIES, familyOfType } from './families/families.ts';
+import { type Family, RARE_FIELDS } from './families/family.ts';
 
 /** Rotary position embedding of a layer. */
 export interface Rope {
@@ -86,10 +87,16 @@ export function parseConfig(json: unknown, file: string): DecoderConfig {
   }
   const named: Record<string, unknown> = { ...family?.defaults };
   for (const [key, value] of Object.entries(document)) {
-    const usual = family?.renamed?.[key];
-    if (usual === undefined) named[key] = value;
-    else if (value !== null) named[usual] = value;
+    if (!isPassedOver(family, key)) named[key] = value;
   }
+  for (const [own, usual] of Object.entries(family?.renamed ?? {}))
+    if (document[own] !== undefined && document[own] !== null) named[usual] = document[own];
+  const refused = family?.refuses?.find((field) => document[field] === true);
+  if (refused !== undefined)
+    throw new AlloyError(
+      'unsupported',
+      `${file}: ${refused} is set, which Alloy does not support in ${kind}; use a model without it.`,
+    );
   const parsed = rawConfigSchema.safeParse(named);
   if (!parsed.success) {
     const [problem] = fieldProblems(parsed.error.issues, named);
@@ -102,6 +109,11 @@ export function parseConfig(json: unknown, file: string): DecoderConfig {
   const raw = parsed.data;
   const of = required(family, raw.model_type);
   return checkHeads(of.config(commonConfig(raw, of, file), raw), file);
+}
+
+function isPassedOver(family: Family | undefined, key: string): boolean {
+  const rare = RARE_FIELDS.find((field) => field === key);
+  return (rare !== undefined && !family?.reads?.includes(rare)) || Object.hasOwn(family?.renamed ?? {}, key);
 }
 
 /** Rotation pairs elements of a head; an odd one would leave no partner for its last. */

@@ -11,30 +11,38 @@ export interface Ropes {
 
 const DEFAULT_THETA = 10_000;
 
-/** Reads `rope_parameters` (flat or by layer type), or `rope_theta`, `rope_scaling` and `rope_local_base_freq`. */
-export function readRopes(raw: RawConfig, headDim: number, file: string): Ropes {
-  const given = raw.rope_parameters;
+/**
+ * Reads `rope_parameters` (flat or by layer type), or `rope_theta`, `rope_scaling` and `rope_local_base_freq`. Where a config
+ * has both, `rope_scaling` counts, as in transformers.
+ */
+export function readRopes(raw: RawConfig, headDim: number, file: string, rotatesPart = false): Ropes {
+  const older = Object.keys(raw.rope_scaling ?? {}).length > 0 ? raw.rope_scaling : undefined;
+  const given = older ? undefined : raw.rope_parameters;
   const read = (rope: RawRope | null | undefined, theta: number | undefined) =>
-    ropeOf(rope, theta, raw, headDim, file);
+    ropeOf(rope, theta, raw, rotatesPart ? partOf(rope, raw) : 1, headDim, file);
   if (given?.full_attention || given?.sliding_attention) {
     return {
       full: read(given.full_attention, raw.rope_theta),
       sliding: read(given.sliding_attention, raw.rope_local_base_freq ?? raw.rope_theta),
     };
   }
-  const full = read(given ?? raw.rope_scaling, raw.rope_theta);
+  const full = read(given ?? older, raw.rope_theta);
   const sliding = raw.rope_local_base_freq === undefined ? full : read(undefined, raw.rope_local_base_freq);
   return { full, sliding };
+}
+
+function partOf(rope: RawRope | null | undefined, raw: RawConfig): number {
+  return rope?.partial_rotary_factor ?? raw.partial_rotary_factor ?? 1;
 }
 
 function ropeOf(
   rope: RawRope | null | undefined,
   theta: number | undefined,
   raw: RawConfig,
+  part: number,
   headDim: number,
   file: string,
 ): Rope {
-  const part = rope?.partial_rotary_factor ?? raw.partial_rotary_factor ?? 1;
   const dim = Math.trunc(headDim * part);
   return {
     theta: rope?.rope_theta ?? theta ?? DEFAULT_THETA,

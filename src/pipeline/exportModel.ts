@@ -87,7 +87,7 @@ export async function exportModel(
     await writeFile(storage, TEMPLATE, chatTemplate);
     files.push(TEMPLATE);
   }
-  await writeFile(storage, CONFIG, `${JSON.stringify(config, null, 2)}\n`);
+  await writeFile(storage, CONFIG, configText(config));
   const missing = files.includes('tokenizer.json') ? [] : ['tokenizer.json'];
   return { files: [CONFIG, ...files], missing };
 }
@@ -119,6 +119,13 @@ function exportedConfig({ name, document }: OpenModel, dtype: ExportDType): Reco
   }
   const { torch } = DTYPES[dtype];
   return { ...config, torch_dtype: torch, ...('dtype' in config && { dtype: torch }) };
+}
+
+const FLOAT_FIELDS = /^( *"(?:\w+_softcapping|initializer_range|\w*norm_eps(?:ilon)?)": -?\d+)(,?)$/gmu;
+
+/** Whole numbers get a decimal point where transformers wants floats: it refuses a soft cap of 30. */
+function configText(config: Record<string, unknown>): string {
+  return `${JSON.stringify(config, null, 2).replace(FLOAT_FIELDS, '$1.0$2')}\n`;
 }
 
 function rounded(

@@ -88,6 +88,18 @@ test.each([
   expect(most(await logProbs(await loadModel(gpu, exported)), want)).toBeLessThan(2e-4);
 });
 
+test('the config of an exported Gemma 2 has floats where transformers wants no whole numbers', async () => {
+  const name = 'gemma2-capped';
+  const storage = new NodeStorage(join(scratch, name));
+  const model = await opened(join(goldens, name));
+  const document = { ...model.document, final_logit_softcapping: 30, attn_logit_softcapping: 50 };
+  await exportModel({ ...model, document }, 'f32', storage);
+  const text = readFileSync(join(scratch, name, 'config.json'), 'utf8');
+  expect(text).toContain('"final_logit_softcapping": 30.0,');
+  expect(text).toContain('"attn_logit_softcapping": 50.0,');
+  expect(JSON.parse(text)).toMatchObject(document);
+});
+
 test('names of matrices mean their counterparts in a family that fuses them', async () => {
   const of = async (name: string) => (await opened(join(goldens, name))).config;
   expect(chosenMatrices(await of('gpt2'), ['q', 'v', 'gate'])).toEqual(['qkv', 'up']);

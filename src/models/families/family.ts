@@ -3,6 +3,16 @@ import type { LayerScope } from '../blocks.ts';
 import type { DecoderConfig } from '../config.ts';
 import type { RawConfig } from '../configFields.ts';
 
+/** Fields that some families read and that others' configs may have without effect. */
+export const RARE_FIELDS = [
+  'layer_types',
+  'partial_rotary_factor',
+  'attn_logit_softcapping',
+  'final_logit_softcapping',
+] as const;
+
+export type RareField = (typeof RARE_FIELDS)[number];
+
 /** A matrix of a layer: what can be adapted, merged and quantized. */
 export interface MatrixSpec {
   /** What recipes and grids call it: `q`, `k`, `v`, `o`, `gate`, `up`, `down`, or `qkv` and `gateUp` where a file fuses them. */
@@ -58,6 +68,12 @@ export interface Family {
   readonly renamed?: Readonly<Record<string, string>>;
   /** `intermediate_size` over `hidden_size`, where a config may leave the former out. */
   readonly innerFactor?: number;
+  /** Which of `RARE_FIELDS` mean something; like transformers, a family passes over the others. */
+  readonly reads?: readonly RareField[];
+  /** Fields that, where they are true, make another model of it, one that Alloy does not compute. */
+  readonly refuses?: readonly string[];
+  /** Every head of q has its own of k and v, as wide as width / heads, whatever else a config says. */
+  readonly plainHeads?: boolean;
   /** What transformers takes for fields that a config leaves out. */
   readonly defaults: Readonly<Record<string, unknown>>;
   /** Whether a layer has a window, where the config lists no `layer_types`. */

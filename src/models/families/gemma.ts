@@ -44,6 +44,9 @@ const DEFAULTS = {
 export const gemma3: Family = {
   name: 'gemma3',
   modelTypes: ['gemma3_text'],
+  // Without `attn_logit_softcapping`: transformers reads it of these configs and then leaves the scores as they are.
+  reads: ['layer_types', 'final_logit_softcapping'],
+  refuses: ['use_bidirectional_attention'],
   names: LLAMA_NAMES,
   defaults: {
     ...DEFAULTS,
@@ -55,8 +58,7 @@ export const gemma3: Family = {
   },
   slides: (raw, layer) =>
     (layer + 1) % (raw.sliding_window_pattern ?? raw._sliding_window_pattern ?? 6) !== 0,
-  // Transformers reads `attn_logit_softcapping` of these configs and then leaves the scores as they are.
-  config: (common, raw) => ({ ...scaledConfig(common, raw), attentionCap: 0 }),
+  config: scaledConfig,
   matrices: separateMatrices,
   vectors: ({ width, headDim }) => [
     rms('inputNorm', 'input_layernorm', width),
@@ -73,6 +75,7 @@ export const gemma2: Family = {
   ...gemma3,
   name: 'gemma2',
   modelTypes: ['gemma2'],
+  reads: ['layer_types', 'attn_logit_softcapping', 'final_logit_softcapping'],
   defaults: {
     ...DEFAULTS,
     hidden_activation: 'gelu_pytorch_tanh',
@@ -82,7 +85,6 @@ export const gemma2: Family = {
     final_logit_softcapping: 30,
   },
   slides: (_, layer) => layer % 2 === 0,
-  config: scaledConfig,
   vectors: (config) => gemma3.vectors(config).slice(0, 4),
 };
 

@@ -27,6 +27,8 @@ export const gpt2: Family = {
     layer_norm_epsilon: 'layer_norm_eps',
   },
   innerFactor: 4,
+  plainHeads: true,
+  refuses: ['add_cross_attention'],
   defaults: {
     max_position_embeddings: 1024,
     layer_norm_eps: 1e-5,

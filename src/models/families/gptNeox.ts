@@ -18,6 +18,8 @@ export const gptNeox: Family = {
     ignored: /\.attention\.(masked_)?bias$/,
   },
   renamed: { rotary_emb_base: 'rope_theta', rotary_pct: 'partial_rotary_factor' },
+  reads: ['partial_rotary_factor'],
+  plainHeads: true,
   defaults: {
     layer_norm_eps: 1e-5,
     hidden_act: 'gelu',

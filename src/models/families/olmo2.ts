@@ -30,7 +30,8 @@ export const olmo3: Family = {
   ...olmo2,
   name: 'olmo3',
   modelTypes: ['olmo3'],
-  defaults: { ...olmo2.defaults, sliding_window: 4096 },
+  reads: ['layer_types'],
+  defaults: { ...olmo2.defaults, sliding_window: 4096, rope_theta: 500_000 },
   slides: (_, layer) => (layer + 1) % 4 !== 0,
   config(common, raw) {
     const rope = common.layers.find(({ window }) => window > 0)?.rope;

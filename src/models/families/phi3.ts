@@ -6,6 +6,7 @@ export const phi3: Family = {
   ...llama,
   name: 'phi3',
   modelTypes: ['phi3'],
+  reads: ['partial_rotary_factor'],
   defaults: {
     rms_norm_eps: 1e-5,
     max_position_embeddings: 4096,

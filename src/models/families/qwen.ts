@@ -6,6 +6,7 @@ export const qwen2: Family = {
   ...llama,
   name: 'qwen2',
   modelTypes: ['qwen2'],
+  reads: ['layer_types'],
   defaults: { ...llama.defaults, max_position_embeddings: 32_768, sliding_window: 4096 },
   slides: (raw, layer) => raw.use_sliding_window === true && layer >= (raw.max_window_layers ?? 28),
   config: (common) => ({ ...common, bias: { qkv: true, output: false, mlp: false } }),

@@ -13,6 +13,7 @@ export const smollm3: Family = {
   ...llama,
   name: 'smollm3',
   modelTypes: ['smollm3'],
+  reads: ['layer_types'],
   defaults: {
     ...llama.defaults,
     num_key_value_heads: 4,

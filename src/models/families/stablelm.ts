@@ -10,6 +10,8 @@ export const stablelm: Family = {
   modelTypes: ['stablelm'],
   names: { ...LLAMA_NAMES, finalNormBias: true },
   renamed: { use_qkv_bias: 'attention_bias' },
+  reads: ['partial_rotary_factor'],
+  refuses: ['qk_layernorm'],
   defaults: {
     layer_norm_eps: 1e-5,
     max_position_embeddings: 4096,

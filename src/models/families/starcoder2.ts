@@ -5,6 +5,7 @@ import { attentionMatrices, LLAMA_NAMES, layerNorm } from './specs.ts';
 /** GPT-2's layer with rotation, grouped heads, and a window. */
 export const starcoder2: Family = {
   ...gpt2,
+  plainHeads: false,
   name: 'starcoder2',
   modelTypes: ['starcoder2'],
   names: { ...LLAMA_NAMES, finalNormBias: true },
