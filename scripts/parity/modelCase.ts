@@ -13,7 +13,7 @@ import { required } from '../../src/util/errors.ts';
 
 export interface Reference {
   readonly loss: number;
-  readonly greedy: { readonly prompt: number[]; readonly tokens: number[] };
+  readonly greedy?: { readonly prompt: number[]; readonly tokens: number[] };
   readonly adamw: {
     readonly lr: number;
     readonly betas: [number, number];
