@@ -84,6 +84,16 @@ test('a model is planned for every use, and what does not fit is refused before 
   );
   const score = await alloy('score', 'tiny', '--text', 'hello', '--memory', '20kB');
   expect(score.code).toBe(5);
+  // The rows of a longer text take more than those of a short one.
+  const most = (words: number, memory: string) =>
+    alloy('score', 'tiny', '--raw', '--text', 'a '.repeat(words), '--memory', memory);
+  const long = await most(100, '60kB');
+  expect(long.stderr).toMatch(/tiny would take .* may be used; choose shorter texts,/u);
+  const takes = Number(/would take ([\d.]+) kB/u.exec(long.stderr)?.[1]);
+  const short = Number(/would take ([\d.]+) kB/u.exec((await most(10, '60kB')).stderr)?.[1]);
+  expect(takes).toBeGreaterThan(1.5 * short);
+  expect((await most(100, `${Math.ceil(takes) + 1}kB`)).code).toBe(0);
+  expect((await most(10, `${Math.ceil(short) + 1}kB`)).code).toBe(0);
   expect((await alloy('score', 'tiny', '--text', 'hello', '--memory', '1GB')).code).toBe(0);
   expect((await alloy('score', 'tiny', '--text', 'hello', '--memory', 'lots')).stderr).toMatch(
     /--memory: "lots"/u,

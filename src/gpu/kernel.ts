@@ -82,6 +82,21 @@ export function defineKernel<Bs extends string, Ps extends string>(spec: KernelS
   };
 }
 
+/** Makes a kernel once for the same arguments: plain values, and objects of such. */
+export function madeOnce<A extends readonly unknown[], K extends Kernel>(
+  make: (...args: A) => K,
+): (...args: A) => K {
+  const made = new Map<string, K>();
+  return (...args) => {
+    const key = JSON.stringify(args);
+    const known = made.get(key);
+    if (known) return known;
+    const kernel = make(...args);
+    made.set(key, kernel);
+    return kernel;
+  };
+}
+
 /** Which part of a dispatch a submit runs: its first workgroup, and how many the whole dispatch has. */
 const GROUP_PART = `struct GroupPart { base: vec3<u32>, groups: vec3<u32> }
 @group(1) @binding(0) var<uniform> group_part: GroupPart;`;

@@ -8,7 +8,15 @@
  * and pass them on by `quadBroadcast`, which leaves 8 loads for 64 multiply-adds. Where subgroups are missing, every
  * lane loads them all, in smaller blocks.
  */
-import { type BufferSpec, defineKernel, type Kernel, type KernelSpec, read, write } from '../gpu/kernel.ts';
+import {
+  type BufferSpec,
+  defineKernel,
+  type Kernel,
+  type KernelSpec,
+  madeOnce,
+  read,
+  write,
+} from '../gpu/kernel.ts';
 import {
   ATTENTION_PARAMS,
   attentionCommon,
@@ -130,7 +138,7 @@ fn main(
 }
 
 /** The forward kernel; `cached` places row 0 at state[0], of which only state[1] rows are there. */
-export function plainForwardKernel(cached: boolean, capped: boolean): Kernel {
+export const plainForwardKernel = madeOnce((cached: boolean, capped: boolean): Kernel => {
   const state: Record<string, BufferSpec> = cached ? { state: read('u32') } : {};
   const lse: Record<string, BufferSpec> = cached ? {} : { lse: write('f32') };
   const storeLse = unroll(
@@ -173,10 +181,10 @@ ${blockSum(share, { target: 'o', ownAt: 'q_at', factor: 'keep', weight: 's', val
 }`,
     });
   return pair(make, `forward${cached ? '.cached' : ''}`, capped);
-}
+});
 
 /** dq, and on the way delta = <do, o> of every row. */
-export function plainQueriesKernel(capped: boolean): Kernel {
+export const plainQueriesKernel = madeOnce((capped: boolean): Kernel => {
   const make = (share: boolean, naming: Naming): Kernel =>
     defineKernel<string, string>({
       ...naming,
@@ -214,10 +222,10 @@ ${blockSum(share, { target: 'dq', ownAt: 'q_at', weight: 'dp', values: 'k', othe
 }`,
     });
   return pair(make, 'queries', capped);
-}
+});
 
 /** dk and dv: a workgroup owns keys and walks over the queries that see them, head after head of the group. */
-export function plainKeysKernel(capped: boolean): Kernel {
+export const plainKeysKernel = madeOnce((capped: boolean): Kernel => {
   const make = (share: boolean, naming: Naming): Kernel =>
     defineKernel<string, string>({
       ...naming,
@@ -262,4 +270,4 @@ ${blockSum(share, { target: 'dv', ownAt: 'k_at', weight: 's', values: 'grad', ot
 }`,
     });
   return pair(make, 'keys', capped);
-}
+});

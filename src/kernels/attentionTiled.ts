@@ -2,7 +2,7 @@
  * The attention kernels for GPUs: see `AttentionTile` for how a workgroup shares the work, and `attention.ts` for the
  * mathematics.
  */
-import { type BufferSpec, defineKernel, type Kernel, read, write } from '../gpu/kernel.ts';
+import { type BufferSpec, defineKernel, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
 import {
   ATTENTION_MAIN,
   ATTENTION_PARAMS,
@@ -119,22 +119,23 @@ function keyRange(tile: AttentionTile, rows: string): string {
 }
 
 /** The forward kernel; `cached` places row 0 at state[0], of which only state[1] rows are there. */
-export function tiledForwardKernel(tile: AttentionTile, cached: boolean, capped: boolean): Kernel {
-  const { rows: R, across, chunks, threadRows } = tile;
-  const state: Record<string, BufferSpec> = cached ? { state: read('u32') } : {};
-  const lse: Record<string, BufferSpec> = cached ? {} : { lse: write('f32') };
-  return defineKernel<string, string>({
-    name: `attention.tiled.forward.${tileName(tile)}${cached ? '.cached' : ''}${capped ? '.cap' : ''}`,
-    buffers: {
-      q: read('vec4<f32>'),
-      k: read('vec4<f32>'),
-      v: read('vec4<f32>'),
-      ...state,
-      o: write('vec4<f32>'),
-      ...lse,
-    },
-    params: ATTENTION_PARAMS,
-    code: `${attentionCommon(tile.rows, capped)}
+export const tiledForwardKernel = madeOnce(
+  (tile: AttentionTile, cached: boolean, capped: boolean): Kernel => {
+    const { rows: R, across, chunks, threadRows } = tile;
+    const state: Record<string, BufferSpec> = cached ? { state: read('u32') } : {};
+    const lse: Record<string, BufferSpec> = cached ? {} : { lse: write('f32') };
+    return defineKernel<string, string>({
+      name: `attention.tiled.forward.${tileName(tile)}${cached ? '.cached' : ''}${capped ? '.cap' : ''}`,
+      buffers: {
+        q: read('vec4<f32>'),
+        k: read('vec4<f32>'),
+        v: read('vec4<f32>'),
+        ...state,
+        o: write('vec4<f32>'),
+        ...lse,
+      },
+      params: ATTENTION_PARAMS,
+      code: `${attentionCommon(tile.rows, capped)}
 var<workgroup> weights: array<Rows, ${threadRows * tileAcross(tile)}>;
 var<workgroup> part: array<Rows, ${tileThreads(tile)}>;
 @compute @workgroup_size(${tileThreads(tile)})
@@ -193,11 +194,12 @@ ${unroll(R, (r) => `if (own + ${r}u < params.tokens) { lse[q_at${r} / params.wid
   }`
 }
 }`,
-  });
-}
+    });
+  },
+);
 
 /** dq, and on the way delta = <do, o> of every row, which the kernel for keys needs. */
-export function tiledQueriesKernel(tile: AttentionTile, capped: boolean) {
+export const tiledQueriesKernel = madeOnce((tile: AttentionTile, capped: boolean) => {
   const { rows: R, across, threadRows } = tile;
   return defineKernel({
     name: `attention.tiled.queries.${tileName(tile)}${capped ? '.cap' : ''}`,
@@ -259,10 +261,10 @@ ${unroll(R, (r) => `if (own + ${r}u < params.tokens) { delta[q_at${r} / params.w
   }
 }`,
   });
-}
+});
 
 /** dk and dv: a workgroup owns keys and walks over the queries that see them, head after head of the group. */
-export function tiledKeysKernel(tile: AttentionTile, capped: boolean) {
+export const tiledKeysKernel = madeOnce((tile: AttentionTile, capped: boolean) => {
   const { rows: R, across, threadRows } = tile;
   const shared = threadRows * tileAcross(tile);
   return defineKernel({
@@ -332,4 +334,4 @@ ${store(
 )}
 }`,
   });
-}
+});

@@ -99,9 +99,9 @@ export async function guardModel(
   const { peak, problem } = await planModel(plannedModel(model), use, gpu);
   if (problem !== undefined) throw new AlloyError('out-of-memory', problem);
   if (peak.bytes <= limitBytes) return;
-  const context = use.capacity === undefined ? '' : ' a shorter context (--context),';
+  const shorter = use.capacity === undefined ? ' shorter texts,' : ' a shorter context (--context),';
   throw new AlloyError(
     'out-of-memory',
-    `${model.name} would take ${formatBytes(peak.bytes)} on the GPU (${formatBytes(peak.parts.weights)} for its weights), but only ${formatBytes(limitBytes)} may be used; choose${context} a smaller model or one in fewer bits, or raise the limit.`,
+    `${model.name} would take ${formatBytes(peak.bytes)} on the GPU (${formatBytes(peak.parts.weights)} for its weights), but only ${formatBytes(limitBytes)} may be used; choose${shorter} a smaller model or one in fewer bits, or raise the limit.`,
   );
 }

@@ -100,7 +100,12 @@ export function planModel(
   model: PlannedModel,
   use: {
     readonly capacity?: number;
-    readonly score?: { readonly lengths: readonly number[]; readonly topK: number };
+    /** Lengths longest first; `batchTokens` as `Scorer` takes it. */
+    readonly score?: {
+      readonly lengths: readonly number[];
+      readonly topK: number;
+      readonly batchTokens?: number;
+    };
   },
   adapter: PlannedAdapter = {},
 ): Promise<MemoryPlan> {
@@ -110,8 +115,8 @@ export function planModel(
     await phases.of('run', async () => {
       if (capacity !== undefined) new Generator(gpu, model.config, weights, { capacity });
       if (!score) return;
-      const scorer = new Scorer(gpu, model.config, weights, { topK: score.topK });
-      await scoreAll(gpu, scorer, score.lengths);
+      const { lengths, ...options } = score;
+      await scoreAll(gpu, new Scorer(gpu, model.config, weights, options), lengths);
     });
   });
 }

@@ -3,7 +3,7 @@ import type { Gpu } from '../gpu/gpu.ts';
 import { encodePrompt, encodeWithBos } from '../models/chatTemplateTokens.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import { type RowScorer, rowScorer } from '../models/rowScorer.ts';
-import type { ScoredRows } from '../models/scorer.ts';
+import { bucketLength, type ScoredRows } from '../models/scorer.ts';
 import type { Tokenizer } from '../models/tokenizer.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import { checkLogProbs, type OpenModel } from './openModel.ts';
@@ -43,6 +43,15 @@ export function chatInput({ text: { tokenizer } }: OpenModel, messages: readonly
   return encodePrompt(tokenizer, null, messages);
 }
 
+/** Texts are scored one by one: a batch would only be padding. */
+const ONE_AT_A_TIME = { batchTokens: 1 };
+
+/** What scoring texts of so many tokens is going to use of a model. */
+export function textUse(lengths: readonly number[], topK: number) {
+  const longestFirst = [...new Set(lengths.map(bucketLength))].sort((a, b) => b - a);
+  return { score: { lengths: longestFirst, topK, ...ONE_AT_A_TIME } };
+}
+
 /** Scores texts and conversations with one model. */
 export class TextScorer {
   readonly #model: OpenModel;
@@ -51,7 +60,7 @@ export class TextScorer {
   /** @param topK entries of every row, 1 to 64 */
   constructor(gpu: Gpu, model: OpenModel, loaded: LoadedModel, topK: number) {
     this.#model = model;
-    this.#scorer = rowScorer(gpu, loaded, { topK });
+    this.#scorer = rowScorer(gpu, loaded, { topK, ...ONE_AT_A_TIME });
   }
 
   /**

@@ -3,7 +3,14 @@ import { parseConversations } from '../../pipeline/conversations.ts';
 import { guardModel } from '../../pipeline/memoryGuard.ts';
 import { loadAny } from '../../pipeline/mergedModel.ts';
 import type { OpenModel } from '../../pipeline/openModel.ts';
-import { chatInput, rawInput, type TextScore, TextScorer, totalScore } from '../../pipeline/scoreText.ts';
+import {
+  chatInput,
+  rawInput,
+  type TextScore,
+  TextScorer,
+  textUse,
+  totalScore,
+} from '../../pipeline/scoreText.ts';
 import { AlloyError } from '../../util/errors.ts';
 import { TimeLeft } from '../../util/timeLeft.ts';
 import { type Command, type CommandContext, type CommandResult, UsageError } from '../command.ts';
@@ -47,10 +54,13 @@ export const score: Command = {
         : await dataJobs(context, model, data);
     if (text === '') throw new AlloyError('bad-argument', '--text is empty; give some text.');
     const gpu = await context.gpu();
-    await guardModel(gpu, model, { score: { lengths: [], topK: ROWS } }, memoryLimit(args));
+    const topK = top ?? (data === undefined ? ROWS : 1);
+    // Longer texts are refused when their turn comes.
+    const fitting = jobs.map(({ tokens }) => tokens).filter((tokens) => tokens <= model.config.maxPositions);
+    await guardModel(gpu, model, textUse(fitting, topK), memoryLimit(args));
     const loaded = await loadAny(gpu, model);
     if (loaded.frozen) context.progress.note(loaded.frozen.status);
-    const scorer = new TextScorer(gpu, model, loaded, top ?? (data === undefined ? ROWS : 1));
+    const scorer = new TextScorer(gpu, model, loaded, topK);
     try {
       const scores: { id: string; score: TextScore }[] = [];
       const clock = new TimeLeft(jobs.length);
@@ -72,12 +82,13 @@ export const score: Command = {
 
 interface Job {
   readonly id: string;
+  readonly tokens: number;
   run(scorer: TextScorer): Promise<TextScore>;
 }
 
 function textJob(model: OpenModel, id: string, text: string, raw: boolean): Job {
   const input = raw ? rawInput(model, text) : chatInput(model, [{ role: 'user', content: text }]);
-  return { id, run: (scorer) => scorer.text(input) };
+  return { id, tokens: input.ids.length, run: (scorer) => scorer.text(input) };
 }
 
 async function dataJobs({ args, terminal }: CommandContext, model: OpenModel, data: string): Promise<Job[]> {
@@ -85,9 +96,11 @@ async function dataJobs({ args, terminal }: CommandContext, model: OpenModel, da
   if (args.flag('raw')) {
     return parseTexts(content, data).map(({ id, text }) => textJob(model, id, text, true));
   }
+  const { maxPositions } = model.config;
   return parseConversations(content, data).map(({ id, messages }) => ({
     id,
-    run: (scorer) => scorer.conversation(id, messages, model.config.maxPositions),
+    tokens: model.text.encode(messages, maxPositions).tokens.length,
+    run: (scorer) => scorer.conversation(id, messages, maxPositions),
   }));
 }
 
