@@ -19,6 +19,8 @@ import type { Terminal } from './terminal.ts';
 export interface RunOptions {
   /** Where built-in models lie; the project's by default. */
   readonly builtinFolder?: string;
+  /** Opens the device; Dawn's by default. */
+  readonly openGpu?: () => Promise<Gpu>;
 }
 
 /** Runs one command. @returns the exit code; see `exitCode` */
@@ -50,6 +52,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
   }
   provideOnnxHost(nodeOnnxHost(openDawnForRuntimes));
   const progress = new Progress(terminal, args.flag('quiet'));
+  const openDevice = options.openGpu ?? (() => openGpu(terminal.environment));
   let opened: Promise<Gpu> | undefined;
   let hub: HubShelf | undefined;
   const openHub = () => {
@@ -65,11 +68,11 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
     json: args.flag('json'),
     quiet: args.flag('quiet'),
     gpu() {
-      opened ??= openGpu(terminal.environment);
+      opened ??= openDevice();
       return opened;
     },
     reopenGpu() {
-      opened = openGpu(terminal.environment);
+      opened = openDevice();
       return opened;
     },
   };

@@ -1,0 +1,86 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { openDawn } from '../gpu/dawn.ts';
+import { WebGpu } from '../gpu/webGpu.ts';
+import { runCli } from './run.ts';
+import { fakeTerminal, writeConversations, writeModel } from './testing.ts';
+
+const RECIPE = `name: tiny
+pivot: pivot
+sources: [source]
+data: { train: [train.jsonl], heldout: [dev.jsonl] }
+train: { rank: 2, steps: 4, batch: 4, maxTokens: 96, matrices: [q, v], checkpointEvery: 1, learningRate: 0.01 }
+evaluate: { accuracy: false, bootstrap: 100 }
+`;
+
+/** The program of a training step: dozens of submits the first time, few later. */
+const STEP = /^micro-batch/u;
+
+let folder = '';
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'alloy-loss-'));
+  writeModel(join(folder, 'pivot'), { family: 'llama', merges: ['t h', 'th e'], seed: 1 });
+  writeModel(join(folder, 'source'), { family: 'qwen2', merges: ['i s'], seed: 2 });
+  writeConversations(join(folder, 'train.jsonl'), 8);
+  writeConversations(join(folder, 'dev.jsonl'), 3, 100);
+  writeFileSync(join(folder, 'recipe.yaml'), RECIPE);
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** In which programs a device is lost, and before which of their submits. */
+interface Loss {
+  readonly label: RegExp;
+  readonly at: number;
+}
+
+/** Runs the recipe; the devices are lost in turn. */
+async function fuse(out: string, losses: readonly Loss[]) {
+  const terminal = fakeTerminal(folder);
+  const labels: string[][] = [];
+  const openGpu = async () => {
+    const gpu = await WebGpu.open(await openDawn());
+    const mine: string[] = [];
+    const loss = losses[labels.push(mine) - 1];
+    const { device } = gpu;
+    const encode = device.createCommandEncoder.bind(device);
+    device.createCommandEncoder = (descriptor) => {
+      mine.push(descriptor?.label ?? '');
+      if (loss && mine.filter((label) => loss.label.test(label)).length === loss.at) device.destroy();
+      return encode(descriptor);
+    };
+    return gpu;
+  };
+  const code = await runCli(['fuse', 'recipe.yaml', '--out', out], terminal, { openGpu });
+  return { code, stderr: terminal.stderr(), opened: labels.length };
+}
+
+const suites = (out: string) =>
+  (JSON.parse(readFileSync(join(folder, out, 'report.json'), 'utf8')) as { suites: unknown }).suites;
+
+test('a run whose device is lost goes on once by itself, wherever it was, with the same numbers', async () => {
+  const calm = await fuse('calm', []);
+  expect(calm).toMatchObject({ code: 0, opened: 1 });
+  const losses = [
+    { label: /^score/u, at: 3 },
+    { label: STEP, at: 70 },
+    { label: /^update/u, at: 3 },
+    { label: /^merge/u, at: 1 },
+  ];
+  for (const [index, loss] of losses.entries()) {
+    const out = `lost-${index}`;
+    const lost = await fuse(out, [loss]);
+    expect(lost).toMatchObject({ code: 0, opened: 2 });
+    expect(lost.stderr).toMatch(/The GPU was lost; it was opened again/u);
+    expect(suites(out)).toEqual(suites('calm'));
+  }
+  const twice = await fuse('twice', [losses[1]!, { label: STEP, at: 1 }]);
+  expect(twice.opened).toBe(2);
+  expect(twice.code).not.toBe(0);
+  expect(twice.stderr).toMatch(/The GPU was lost .*checkpoint/u);
+  const rest = await fuse('twice', []);
+  expect(rest).toMatchObject({ code: 0, opened: 1 });
+  expect(rest.stderr).toMatch(/done before/u);
+  expect(suites('twice')).toEqual(suites('calm'));
+}, 60_000);
