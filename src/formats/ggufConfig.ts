@@ -173,6 +173,8 @@ export async function ggufConfig(gguf: GgufFile): Promise<Record<string, unknown
     model_type: mistral ? 'mistral' : family.modelType,
     tie_word_embeddings: !gguf.tensors.has('output.weight'),
     vocab_size: gguf.tensor('token_embd.weight').shape[0] ?? 0,
+    // Without one, transformers would take the family's own, which may lie beyond the vocabulary.
+    pad_token_id: null,
     ...tokenIds(gguf),
   };
   const epsilon = settings.number(

@@ -100,6 +100,7 @@ export function renderChat(
       bos_token: options.bos,
       eos_token: options.eos,
       tools: null,
+      documents: null,
     });
   } catch (error) {
     if (error instanceof AlloyError) throw error;

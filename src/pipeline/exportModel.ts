@@ -118,7 +118,24 @@ function exportedConfig({ name, document }: OpenModel, dtype: ExportDType): Reco
     );
   }
   const { torch } = DTYPES[dtype];
-  return { ...config, torch_dtype: torch, ...('dtype' in config && { dtype: torch }) };
+  const rope = renamedScaling(scaling);
+  return {
+    ...config,
+    ...(rope && { rope_scaling: rope }),
+    torch_dtype: torch,
+    ...('dtype' in config && { dtype: torch }),
+  };
+}
+
+/** LongRoPE as Phi-3's first configs call it, under the name that transformers still reads. */
+function renamedScaling(scaling: unknown): object | undefined {
+  if (typeof scaling !== 'object' || scaling === null || !('short_factor' in scaling)) return undefined;
+  const kind = 'longrope';
+  return {
+    ...scaling,
+    ...('type' in scaling && { type: kind }),
+    ...('rope_type' in scaling && { rope_type: kind }),
+  };
 }
 
 const FLOAT_FIELDS = /^( *"(?:\w+_softcapping|initializer_range|\w*norm_eps(?:ilon)?)": -?\d+)(,?)$/gmu;

@@ -100,6 +100,18 @@ test('the config of an exported Gemma 2 has floats where transformers wants no w
   expect(JSON.parse(text)).toMatchObject(document);
 });
 
+test('LongRoPE by its first name is exported under the one that is still read', async () => {
+  const name = 'phi3-longrope';
+  const storage = new NodeStorage(join(scratch, `${name}-su`));
+  const model = await opened(join(goldens, name));
+  const older = JSON.parse(readFileSync(join(goldens, name, 'config.hub.json'), 'utf8'));
+  const document = { ...older, rope_scaling: { ...older.rope_scaling, type: 'su' } };
+  await exportModel({ ...model, document }, 'f32', storage);
+  const written = JSON.parse(readFileSync(join(storage.root, 'config.json'), 'utf8'));
+  expect(written.rope_scaling).toEqual({ ...older.rope_scaling, type: 'longrope' });
+  expect(parseConfig(written, 'config.json')).toEqual(model.config);
+});
+
 test('names of matrices mean their counterparts in a family that fuses them', async () => {
   const of = async (name: string) => (await opened(join(goldens, name))).config;
   expect(chosenMatrices(await of('gpt2'), ['q', 'v', 'gate'])).toEqual(['qkv', 'up']);
