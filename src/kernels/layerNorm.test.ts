@@ -1,14 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { runOnGpu, testValues } from '../gpu/testing.ts';
-import {
-  layerNormBackward,
-  layerNormBackwardWeight,
-  layerNormForward,
-  layerNormScratchBytes,
-} from './layerNorm.ts';
+import { layerNormBackward, layerNormBackwardWeight, layerNormForward } from './layerNorm.ts';
 import { columnSums } from './matmulColumnSums.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
 import { layerNormBackwardReference, layerNormReference } from './reference/layerNorm.ts';
+import { normScratchBytes } from './rowNorm.ts';
 
 const eps = 1e-5;
 const shapes: [number, number][] = [
@@ -58,7 +54,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
         dw: poisoned(width),
         dwSum: w,
         db: poisoned(width),
-        scratch: poisoned(layerNormScratchBytes(shape) / 4),
+        scratch: poisoned(normScratchBytes(shape) / 4),
       },
       ({ dxSum, dwSum, ...all }) => [
         layerNormForward(all, shape, tuning),

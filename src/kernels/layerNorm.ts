@@ -3,7 +3,7 @@
  *   mean[r] = mean_j x[r, j],  rstd[r] = 1 / sqrt(mean_j (x[r, j] - mean[r])^2 + eps)
  *   y[r, j] = (x[r, j] - mean[r]) * rstd[r] * w[j] (+ b[j]) (+ residual[r, j])
  * The variance is summed over the differences in a second pass: the mean of the squares less the square of the mean would
- * lose its digits where a row lies far from 0. Rows and lanes are shared out as in `rmsNorm.ts`.
+ * lose its digits where a row lies far from 0. Rows and lanes are shared out as `rowNorm.ts` says.
  */
 import {
   type BufferSpec,
@@ -15,7 +15,7 @@ import {
   write,
 } from '../gpu/kernel.ts';
 import type { Tuning } from './matmul.ts';
-import { type Lanes, lanesOf, rowFrame, stripsOf, weightSumKernel } from './rmsNorm.ts';
+import { type Lanes, lanesOf, rowFrame, rowPlace, weightGradient, weightPartialsKernel } from './rowNorm.ts';
 
 export interface LayerNormShape {
   readonly rows: number;
@@ -24,23 +24,15 @@ export interface LayerNormShape {
 }
 
 /** WGSL: `row_total`, a row sum that may be called again; neighbours must have read the last one first. */
-function frame(lanes: Lanes): { threads: number; rowsPerGroup: number; wgsl: string } {
-  const { wgsl, ...rest } = rowFrame(lanes);
+function frame(lanes: Lanes): { threads: number; wgsl: string } {
+  const { threads, wgsl } = rowFrame(lanes);
   const wait = lanes === 1 ? '' : 'workgroupBarrier(); ';
   const again = `fn row_total(value: f32, index: u32) -> f32 { ${wait}return row_sum(value, index); }`;
-  return { ...rest, wgsl: `${wgsl}\n${again}` };
+  return { threads, wgsl: `${wgsl}\n${again}` };
 }
 
-/** WGSL: which row and lane an invocation has; rows past the end have no width. */
-const PLACE = (lanes: Lanes, rowsPerGroup: number) => `
-  let row = linear_group(group) * ${rowsPerGroup}u + index / ${lanes}u;
-  let lane = index % ${lanes}u;
-  let valid = row < params.rows;
-  let width = select(0u, params.width, valid);
-  let base = row * params.width;`;
-
 function forwardKernel(lanes: Lanes, bias: boolean, residual: boolean) {
-  const { threads, rowsPerGroup, wgsl } = frame(lanes);
+  const { threads, wgsl } = frame(lanes);
   const added: Record<string, BufferSpec> = {
     ...(bias && { b: read('f32') }),
     ...(residual && { residual: read('f32') }),
@@ -51,7 +43,7 @@ function forwardKernel(lanes: Lanes, bias: boolean, residual: boolean) {
     params: { rows: 'u32', width: 'u32', eps: 'f32' },
     code: `${wgsl}
 @compute @workgroup_size(${threads})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {${PLACE(lanes, rowsPerGroup)}
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {${rowPlace(lanes)}
   var sum = 0.0;
   for (var j = lane; j < width; j += ${lanes}u) { sum += x[base + j]; }
   let mean = row_total(sum, index) / f32(params.width);
@@ -67,14 +59,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 }
 
 function backwardKernel(lanes: Lanes, accumulate: boolean) {
-  const { threads, rowsPerGroup, wgsl } = frame(lanes);
+  const { threads, wgsl } = frame(lanes);
   return defineKernel({
     name: `layerNorm.backward.${lanes}${accumulate ? '.add' : ''}`,
     buffers: { x: read('f32'), w: read('f32'), stats: read('vec2<f32>'), dy: read('f32'), dx: write('f32') },
     params: { rows: 'u32', width: 'u32' },
     code: `${wgsl}
 @compute @workgroup_size(${threads})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {${PLACE(lanes, rowsPerGroup)}
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {${rowPlace(lanes)}
   let saved = stats[select(0u, row, valid)];
   var sum = 0.0;
   var dot = 0.0;
@@ -93,30 +85,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   });
 }
 
-/** Sums of dy * (x - mean) * rstd over a strip of rows: one thread a column, one workgroup a strip and 64 columns. */
-const weightPartials = defineKernel({
-  name: 'layerNorm.weightPartials',
-  buffers: { x: read('f32'), stats: read('vec2<f32>'), dy: read('f32'), partials: write('f32') },
-  params: { rows: 'u32', width: 'u32', strip: 'u32' },
-  code: `
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) index: u32) {
-  let column = group.x * 64u + index;
-  if (column >= params.width) { return; }
-  let end = min((group.y + 1u) * params.strip, params.rows);
-  var sum = 0.0;
-  for (var row = group.y * params.strip; row < end; row++) {
-    let at = row * params.width + column;
-    sum += dy[at] * (x[at] - stats[row].x) * stats[row].y;
-  }
-  partials[group.y * params.width + column] = sum;
-}`,
-});
-
-/** Bytes of the `scratch` buffer of `layerNormBackwardWeight`. */
-export function layerNormScratchBytes({ rows, width }: Pick<LayerNormShape, 'rows' | 'width'>): number {
-  return stripsOf(rows).strips * width * 4;
-}
+const weightPartials = weightPartialsKernel(
+  'layerNorm.weightPartials',
+  'vec2<f32>',
+  '(x[at] - stats[row].x) * stats[row].y',
+);
 
 /** y [rows, width] and stats [rows, 2] (mean, rstd) from x, w [width] and, if given, b [width] and residual. */
 export function layerNormForward<B>(
@@ -149,23 +122,11 @@ export function layerNormBackward<B>(
   return dispatch(backwardKernel(lanes, accumulate), { x, w, stats, dy, dx }, { rows, width }, grid);
 }
 
-/**
- * dw [width] (= or +=) in two stages of fixed order, strips of rows into `scratch` (`layerNormScratchBytes`), then the
- * strips. The gradient of the bias is a column sum of dy (`columnSums`).
- */
+/** dw [width] (= or +=); see `weightGradient`. The gradient of the bias is a column sum of dy (`columnSums`). */
 export function layerNormBackwardWeight<B>(
-  { x, stats, dy, dw, scratch }: { x: B; stats: B; dy: B; dw: B; scratch: B },
-  { rows, width }: Pick<LayerNormShape, 'rows' | 'width'>,
+  buffers: { x: B; stats: B; dy: B; dw: B; scratch: B },
+  shape: Pick<LayerNormShape, 'rows' | 'width'>,
   accumulate: boolean,
 ): Dispatch<B>[] {
-  const { strip, strips } = stripsOf(rows);
-  const columns = Math.ceil(width / 64);
-  return [
-    dispatch(weightPartials, { x, stats, dy, partials: scratch }, { rows, width, strip }, [
-      columns,
-      strips,
-      1,
-    ]),
-    dispatch(weightSumKernel(accumulate), { partials: scratch, dw }, { strips, width }, [columns, 1, 1]),
-  ];
+  return weightGradient(weightPartials, buffers, shape, accumulate);
 }

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { runOnGpu, testValues } from '../gpu/testing.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
 import { rmsNormBackwardReference, rmsNormReference } from './reference/rmsNorm.ts';
-import { rmsNormBackward, rmsNormBackwardWeight, rmsNormForward, rmsNormScratchBytes } from './rmsNorm.ts';
+import { rmsNormBackward, rmsNormBackwardWeight, rmsNormForward } from './rmsNorm.ts';
+import { normScratchBytes } from './rowNorm.ts';
 
 const eps = 1e-5;
 const shapes: [number, number][] = [
@@ -50,7 +51,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
         dxSum: before,
         dw: poisoned(width),
         dwSum: w,
-        scratch: poisoned(rmsNormScratchBytes(shape) / 4),
+        scratch: poisoned(normScratchBytes(shape) / 4),
       },
       (b) => [
         rmsNormForward({ x: b.x, w: b.w, y: b.y, rstd: b.rstd }, shape, tuning),
@@ -105,7 +106,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
         rstd: poisoned(rows),
         dx: poisoned(rows * width),
         dw: poisoned(width),
-        scratch: poisoned(rmsNormScratchBytes(shape) / 4),
+        scratch: poisoned(normScratchBytes(shape) / 4),
       },
       (b) => [
         rmsNormForward(b, shape, tuning),

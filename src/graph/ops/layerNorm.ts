@@ -1,10 +1,6 @@
-import {
-  layerNormBackward,
-  layerNormBackwardWeight,
-  layerNormForward,
-  layerNormScratchBytes,
-} from '../../kernels/layerNorm.ts';
+import { layerNormBackward, layerNormBackwardWeight, layerNormForward } from '../../kernels/layerNorm.ts';
 import { columnSums } from '../../kernels/matmulColumnSums.ts';
+import { normScratchBytes } from '../../kernels/rowNorm.ts';
 import type { Graph } from '../graph.ts';
 import { elementsOf, type Tensor } from '../tensor.ts';
 
@@ -38,7 +34,7 @@ export function layerNorm(
   graph.onBackward([y], (gradients) => {
     const dy = gradients.take(y);
     if (weight.gradient) {
-      const scratch = graph.tensor('normScratch', [layerNormScratchBytes(shape) / 4]);
+      const scratch = graph.tensor('normScratch', [normScratchBytes(shape) / 4]);
       graph.emit(layerNormBackwardWeight({ x, stats, dy, dw: weight.gradient, scratch }, shape, true));
     }
     if (bias?.gradient)

@@ -1,9 +1,5 @@
-import {
-  rmsNormBackward,
-  rmsNormBackwardWeight,
-  rmsNormForward,
-  rmsNormScratchBytes,
-} from '../../kernels/rmsNorm.ts';
+import { rmsNormBackward, rmsNormBackwardWeight, rmsNormForward } from '../../kernels/rmsNorm.ts';
+import { normScratchBytes } from '../../kernels/rowNorm.ts';
 import type { Graph } from '../graph.ts';
 import { elementsOf, type Tensor } from '../tensor.ts';
 
@@ -29,7 +25,7 @@ export function rmsNorm(
   graph.onBackward([y], (gradients) => {
     const dy = gradients.take(y);
     if (weight.gradient) {
-      const scratch = graph.tensor('normScratch', [rmsNormScratchBytes(shape) / 4]);
+      const scratch = graph.tensor('normScratch', [normScratchBytes(shape) / 4]);
       graph.emit(rmsNormBackwardWeight({ x, rstd, dy, dw: weight.gradient, scratch }, shape, true));
     }
     gradients.contribute(x, (dx, accumulate) => {
