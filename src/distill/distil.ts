@@ -181,7 +181,7 @@ async function stopAtFault(
   const place = fault ? describeFault(fault, packer.conversations(step)) : 'a number was not finite';
   throw new AlloyError(
     'not-finite',
-    `Step ${step + 1}: ${place}; the update was not applied and what was learnt in ${step} steps is kept. Lower train.learningRate, or leave that conversation out.`,
+    `Step ${step + 1}: ${place}; the update was not applied, and what was learnt before it is kept as a checkpoint, from which the same recipe goes on and comes to this step again. Lower train.learningRate, or leave that conversation out; this training then starts anew.`,
   );
 }
 

@@ -14,10 +14,26 @@ test('training that leaves the finite numbers ends there, keeps what was good an
   const events: RunEvent[] = [];
   await expect(engine.fuse(recipe, (event) => events.push(event))).rejects.toMatchObject({
     code: 'not-finite',
-    message: expect.stringMatching(/^Step 2: .*conversation "train-\d".*what was learnt in 1 steps is kept/u),
+    message: expect.stringMatching(
+      /^Step 2: .*conversation "train-\d".*what was learnt before it is kept .*Lower train\.learningRate/u,
+    ),
   });
   const losses = events.filter((event) => event.kind === 'loss');
   expect(losses.map(({ step }) => step)).toEqual([1]);
   expect((await storage.list()).filter(({ path }) => path.includes('checkpoint'))).toHaveLength(1);
   expect((await engine.nextTokens('pivot', [{ role: 'user', content: 'name one' }], 3)).length).toBe(3);
+
+  // The same recipe goes on behind the last good step and ends where it did; a smaller rate trains anew, to the end.
+  const again: RunEvent[] = [];
+  await expect(engine.fuse(recipe, (event) => again.push(event))).rejects.toMatchObject({
+    message: expect.stringMatching(/^Step 2: /u),
+  });
+  expect(again.filter(({ kind }) => kind === 'loss')).toEqual([]);
+  const calmer: RunEvent[] = [];
+  const lower = { ...recipe, train: { ...recipe.train, learningRate: 1e-3 } };
+  expect(await engine.fuse(lower, (event) => calmer.push(event))).toBe('done');
+  const steps = calmer.flatMap((event) =>
+    event.kind === 'loss' && event.target === 'sft' ? [event.step] : [],
+  );
+  expect(steps).toEqual([1, 2, 3, 4, 5, 6]);
 }, 60_000);
