@@ -15,6 +15,11 @@ test('reads errors of both sides of the worker', () => {
     code: 'no-webgpu',
     message: 'No GPU.',
   });
+  // What stops a run on purpose is no accident: it has a sentence of its own and no stack.
+  expect(toFault(new AlloyError('not-finite', 'Step 3: the loss is not finite.'))).toEqual({
+    code: 'not-finite',
+    message: 'Step 3: the loss is not finite.',
+  });
   expect(toFault({ code: 'made-up', message: 'x' }).code).toBe('internal');
   expect(toFault(new TypeError('boom'))).toMatchObject({ code: 'internal', message: 'boom' });
   expect(toFault('plain')).toEqual({ code: 'internal', message: 'plain' });

@@ -8,28 +8,31 @@ export interface Fault {
   readonly detail?: string;
 }
 
-const codes: ReadonlySet<string> = new Set<ErrorCode>([
-  'bad-file',
-  'bad-recipe',
-  'bad-data',
-  'bad-argument',
-  'missing-file',
-  'unsupported',
-  'disk-full',
-  'no-network',
-  'no-access',
-  'no-webgpu',
-  'out-of-memory',
-  'device-lost',
-  'cancelled',
-  'internal',
-]);
+/** Every code there is; a new one that is not here does not compile. */
+const codes = {
+  'bad-file': true,
+  'bad-recipe': true,
+  'bad-data': true,
+  'bad-argument': true,
+  'not-finite': true,
+  'missing-file': true,
+  unsupported: true,
+  'disk-full': true,
+  'no-network': true,
+  'no-access': true,
+  'no-webgpu': true,
+  'out-of-memory': true,
+  'device-lost': true,
+  cancelled: true,
+  internal: true,
+} satisfies Record<ErrorCode, true>;
 
 /** Reads whatever was thrown, here or in the worker (where classes do not survive the crossing). */
 export function toFault(thrown: unknown): Fault {
   if (typeof thrown === 'object' && thrown !== null && 'message' in thrown) {
     const message = String(thrown.message);
-    const code = 'code' in thrown && codes.has(String(thrown.code)) ? (thrown.code as ErrorCode) : 'internal';
+    const code =
+      'code' in thrown && Object.hasOwn(codes, String(thrown.code)) ? (thrown.code as ErrorCode) : 'internal';
     const stack = 'stack' in thrown && typeof thrown.stack === 'string' ? thrown.stack : undefined;
     return code === 'internal' && stack ? { code, message, detail: stack } : { code, message };
   }
