@@ -22,7 +22,7 @@ const statusWords: Readonly<Record<StageStatus, string>> = {
   ready: 'ready',
   running: 'running',
   paused: 'paused',
-  stale: 'settings changed',
+  stale: 'out of date',
   done: 'done',
   failed: 'failed',
 };

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { stageIds } from './layout.ts';
-import { type StageFacts, stageStatus } from './stageStatus.ts';
+import { changesResults, type StageFacts, stageStatus } from './stageStatus.ts';
 
 const fresh: StageFacts = {
   hasRecipe: true,
@@ -66,5 +66,9 @@ test('a change makes stale what hangs on it and nothing above', () => {
     'stale',
     'stale',
   ]);
-  expect(all({ ...finished, changedPaths: ['name'] })).toEqual(Array(5).fill('done'));
+  const harmless = ['name', 'memory.limit', 'memory.scoreTokens', 'train.recompute'];
+  expect(all({ ...finished, changedPaths: harmless })).toEqual(Array(5).fill('done'));
+  expect(changesResults(harmless)).toBe(false);
+  expect(changesResults([...harmless, 'precision'])).toBe(true);
+  expect(stageStatus('align', { ...finished, changedPaths: ['precision'] })).toBe('stale');
 });

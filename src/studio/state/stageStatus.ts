@@ -25,10 +25,18 @@ export interface StageFacts {
 
 /** Which parts of a recipe a stage's result hangs on. */
 const upstream: Readonly<Record<'align' | 'fuse' | 'merge', RegExp>> = {
-  align: /^(pivot|sources|data|represent|align|seed)\b/,
-  fuse: /^(pivot|sources|data|represent|align|seed|fuse|train|evaluate)\b/,
-  merge: /^(pivot|sources|data|represent|align|seed|fuse|train|merge)\b/,
+  align: /^(pivot|sources|precision|data|represent|align|seed)\b/,
+  fuse: /^(pivot|sources|precision|data|represent|align|seed|fuse|train|evaluate)\b/,
+  merge: /^(pivot|sources|precision|data|represent|align|seed|fuse|train|merge)\b/,
 };
+
+/** What changes how a run is done, but none of its numbers. */
+const HARMLESS = /^(name$|memory\.|train\.recompute$)/;
+
+/** Whether results of an earlier recipe are of the past where these parts of it have changed. */
+export function changesResults(paths: readonly string[]): boolean {
+  return paths.some((path) => !HARMLESS.test(path));
+}
 
 export function stageStatus(stage: StageId, facts: StageFacts): StageStatus {
   const { runStatus, changedPaths } = facts;
@@ -36,7 +44,7 @@ export function stageStatus(stage: StageId, facts: StageFacts): StageStatus {
   const { current } = facts;
   const moving = runStatus === 'paused' ? 'paused' : 'running';
   const staleFor = (name: 'align' | 'fuse' | 'merge') =>
-    changedPaths.some((path) => upstream[name].test(path));
+    changedPaths.some((path) => upstream[name].test(path) && !HARMLESS.test(path));
   switch (stage) {
     case 'models':
       return facts.hasRecipe ? 'done' : 'empty';

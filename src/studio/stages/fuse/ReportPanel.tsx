@@ -5,6 +5,7 @@ import { useReportIdentity } from '../../app/useReportIdentity.ts';
 import { useChanges } from '../../app/useStageStatuses.ts';
 import { useLayout } from '../../state/layout.ts';
 import { isActive, restartRun, useRun } from '../../state/run.ts';
+import { changesResults } from '../../state/stageStatus.ts';
 import { formatSeconds } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import { Panel } from '../../views/Panel.tsx';
@@ -43,7 +44,7 @@ export function ReportPanel() {
   return (
     <PanelState
       condition={
-        changes.length > 0 && !isActive(status)
+        changesResults(changes.map(({ path }) => path)) && !isActive(status)
           ? {
               kind: 'stale',
               text: 'The settings have changed since; these numbers belong to the earlier recipe.',
