@@ -57,8 +57,15 @@ describe('settings', () => {
 
   test('names and values for the list of changes', () => {
     expect(settingName('fuse.lambda')).toMatch(/λ/);
+    expect(showValue(3e8, 'memory.limit')).toBe('300 MB');
+    expect(showValue('adamw8bit', 'train.optimizer')).toBe('AdamW in 8 bits');
     expect(settingName('train.warmup')).toBe('train.warmup');
-    expect([1e-4, 0.001, undefined, ['a', 'b']].map(showValue)).toEqual(['1e-4', '0.001', 'none', 'a, b']);
+    expect([1e-4, 0.001, undefined, ['a', 'b']].map((value) => showValue(value))).toEqual([
+      '1e-4',
+      '0.001',
+      'none',
+      'a, b',
+    ]);
   });
 });
 

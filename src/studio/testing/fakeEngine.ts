@@ -36,9 +36,9 @@ export interface Scenario {
   readonly device: 'ready' | 'none' | 'no-adapter' | 'small' | 'lost';
   /** Milliseconds of a training step. */
   readonly stepMs: number;
-  /** A part that rejects. */
   /** Whether the store has a finished run of every recipe. */
   readonly kept: boolean;
+  /** A part that rejects. */
   readonly failing: 'nothing' | 'models' | 'align' | 'fuse' | 'chat' | 'probe';
 }
 

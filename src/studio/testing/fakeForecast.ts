@@ -61,6 +61,10 @@ export function fakeForecast({ train, memory }: Recipe): MemoryForecast {
     chosen: [],
     suggestions,
     ...(memory.limit !== undefined && { limitBytes: memory.limit }),
-    ...(!fits && least && { smaller: { fits: true, bytes: least.bytes, steps: [least] } }),
+    ...(!fits &&
+      least &&
+      memory.limit !== undefined && {
+        smaller: { fits: least.bytes <= memory.limit, bytes: least.bytes, steps: [least] },
+      }),
   };
 }

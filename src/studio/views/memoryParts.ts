@@ -1,4 +1,7 @@
-/** Parts of the GPU's memory as a bar shows them: fewer than the engine counts, each with a word and a colour. */
+/**
+ * Parts of the GPU's memory as a bar shows them: fewer than the engine counts, each with a word and a colour. What stays
+ * for the whole run is teal, what a step needs copper; the models' own tones are left to the models.
+ */
 export interface MemoryPart {
   readonly name: string;
   readonly bytes: number;
@@ -16,28 +19,28 @@ const GROUPS: readonly { name: string; kinds: readonly string[]; fill: string; t
   {
     name: 'Adapters',
     kinds: ['adapters', 'gradients'],
-    fill: 'var(--tone-b)',
+    fill: 'var(--seq-4)',
     title: 'What is trained, and its gradients',
   },
   {
     name: 'Optimizer',
     kinds: ['optimizer'],
-    fill: 'var(--tone-c)',
+    fill: 'var(--seq-2)',
     title: 'What AdamW remembers of every weight',
   },
   {
     name: 'Activations',
     kinds: ['activations'],
-    fill: 'var(--tone-a)',
+    fill: 'var(--neg-2)',
     title: 'What is kept of the forward pass for the backward pass',
   },
   {
     name: 'Logits',
     kinds: ['logits'],
-    fill: 'var(--tone-d)',
+    fill: 'var(--neg-3)',
     title: 'A piece of the rows over the vocabulary',
   },
-  { name: 'Cache', kinds: ['cache'], fill: 'var(--neg-2)', title: 'Keys and values of what was read' },
+  { name: 'Cache', kinds: ['cache'], fill: 'var(--neg-1)', title: 'Keys and values of what was read' },
   {
     name: 'Rest',
     kinds: ['scratch', 'staging'],

@@ -42,7 +42,7 @@ export function FuseInspector() {
           <FactList
             facts={changes.map(({ path, before, after }) => [
               settingName(path),
-              `${showValue(before)} → ${showValue(after)}`,
+              `${showValue(before, path)} → ${showValue(after, path)}`,
             ])}
           />
         </InspectorSection>

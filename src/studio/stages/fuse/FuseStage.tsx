@@ -1,6 +1,9 @@
 import { SegmentedControl } from '@mantine/core';
 import { useEffect, useState } from 'react';
+import type { MemoryForecast } from '../../../pipeline/protocol.ts';
 import { useDevice } from '../../state/device.ts';
+import type { Fault } from '../../state/fault.ts';
+import { useMemoryPlan } from '../../state/memoryPlan.ts';
 import { startRun, useRun } from '../../state/run.ts';
 import { PanelState } from '../../views/PanelState.tsx';
 import { CurvesPanel } from './CurvesPanel.tsx';
@@ -19,6 +22,7 @@ export function FuseStage() {
   const fault = useRun(({ status, fault: last }) =>
     status === 'failed' && last?.code !== 'device-lost' ? last : undefined,
   );
+  const forecast = useMemoryPlan((state) => state.forecast);
   const unsupported = useDevice((state) => state.device.kind === 'unsupported');
   const [tab, setTab] = useState<Tab>(hasReport ? 'report' : 'run');
   // The report shows itself when it comes, and a new run brings the curves back.
@@ -45,7 +49,7 @@ export function FuseStage() {
           condition={{
             kind: 'error',
             title: 'The fusion stopped',
-            text: `${fault.message} Finished parts are kept.`,
+            text: `${whatToDo(fault, forecast)} Finished parts are kept.`,
             ...(fault.detail === undefined ? {} : { detail: fault.detail }),
             action: { label: 'Try again', run: startRun },
           }}
@@ -71,4 +75,14 @@ export function FuseStage() {
       )}
     </div>
   );
+}
+
+/** Too little memory is helped by the panel above; the engine's own sentence names fields of a recipe file. */
+function whatToDo({ code, message }: Fault, forecast: MemoryForecast | undefined): string {
+  const what = message.replace(/;.*$/su, '');
+  if (code !== 'out-of-memory' || !forecast) return message;
+  if (forecast.smaller?.fits) return `${what}; press “Make it fit” above, then try again.`;
+  if (forecast.fits && forecast.suggestions.length > 0)
+    return `${what}; take a change from “Make it smaller” above, then try again.`;
+  return message;
 }

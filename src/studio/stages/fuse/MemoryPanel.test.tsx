@@ -25,18 +25,18 @@ test('the bar follows the recipe; a limit that is too low offers what fits, in o
   setEngine(createFakeEngine(quickScenario));
   page = await mount(<MemoryPanel />);
   await loadProject();
-  await eventually(() => expect(text()).toMatch(/724 MB at most, while training/u));
+  await eventually(() => expect(text()).toMatch(/724 MB at its peak, while training/u));
   expect(text()).toMatch(/Weights 62\.0 MB.*Activations 608 MB/u);
-  expect(text()).not.toContain('too much');
+  expect(text()).not.toContain('over the limit');
 
   editRecipe('memory.limit', 5e8);
-  await eventually(() => expect(text()).toContain('224 MB too much'));
+  await eventually(() => expect(text()).toContain('224 MB over the limit'));
   await clickWhenThere('Make it fit');
   expect(useProject.getState().recipe?.train.recompute).toBe('on');
-  await eventually(() => expect(text()).not.toContain('too much'));
+  await eventually(() => expect(text()).not.toContain('over the limit'));
 
   await clickWhenThere('Make it smaller');
-  await clickWhenThere('At once: 8');
+  await clickWhenThere('Conversations at once: 8');
   expect(useProject.getState().recipe?.train.microBatch).toBe(8);
   await eventually(() => expect(useMemoryPlan.getState().forecast?.peak.bytes).toBeLessThan(2e8));
 });

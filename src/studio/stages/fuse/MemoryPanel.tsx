@@ -25,11 +25,17 @@ export function MemoryPanel() {
       <div className={classes.head}>
         <h2 className={classes.title}>GPU memory</h2>
         <p className={classes.sum} aria-live="polite">
-          {forecast ? <Sum forecast={forecast} /> : (fault?.message ?? 'Planning …')}
+          {forecast ? (
+            <Sum forecast={forecast} />
+          ) : fault ? (
+            <span className={classes.bad}>{fault.message}</span>
+          ) : (
+            'Planning …'
+          )}
         </p>
         <label className={classes.limit} htmlFor={id}>
           <Tooltip label="No page can ask the GPU how much memory is free; this is what you allow." w={240}>
-            <span>At most</span>
+            <span>Limit</span>
           </Tooltip>
           <NumberField
             id={id}
@@ -46,16 +52,18 @@ export function MemoryPanel() {
           />
           <span>GB</span>
         </label>
-        <Button
-          size="compact-xs"
-          variant="subtle"
-          disabled={!forecast || forecast.suggestions.length === 0}
-          aria-expanded={shown}
-          aria-controls={listId}
-          onClick={() => setOpen(!shown)}
-        >
-          Make it smaller
-        </Button>
+        {forecast && !forecast.fits ? null : (
+          <Button
+            size="compact-xs"
+            variant="subtle"
+            disabled={!forecast || forecast.suggestions.length === 0}
+            aria-expanded={shown}
+            aria-controls={listId}
+            onClick={() => setOpen(!shown)}
+          >
+            Make it smaller
+          </Button>
+        )}
       </div>
       {forecast ? <Bar forecast={forecast} /> : null}
       <Collapse expanded={shown && forecast !== undefined} id={listId}>
@@ -78,13 +86,13 @@ function Sum({
       : `, with ${chosen.map(({ path }) => settingName(path)).join(' and ')} chosen for it`;
   return (
     <>
-      <strong className="num">{formatBytes(peak.bytes)}</strong> at most, {phaseWords(peak.phase)}
+      <strong className="num">{formatBytes(peak.bytes)}</strong> at its peak, {phaseWords(peak.phase)}
       {by}
       {limitBytes === undefined || fits ? null : (
         <>
           {', '}
           <span className={classes.over}>
-            <Icon name="warning" size={12} /> {formatBytes(peak.bytes - limitBytes)} too much
+            <Icon name="warning" size={12} /> {formatBytes(peak.bytes - limitBytes)} over the limit
           </span>
         </>
       )}
@@ -134,8 +142,8 @@ function Suggestions({
         <div className={classes.fit}>
           <span>
             {smaller.fits
-              ? `${formatBytes(smaller.bytes)} and it fits: ${smaller.steps.map(({ path, value }) => `${settingName(path)}: ${showValue(value)}`).join(', ')}`
-              : `Even the smallest takes ${formatBytes(smaller.bytes)}, ${formatBytes(smaller.bytes - limitBytes)} too much: choose smaller models or allow more.`}
+              ? `It fits in ${formatBytes(smaller.bytes)} with ${smaller.steps.map(({ path, value }) => `${settingName(path)}: ${showValue(value, path)}`).join('; ')}.`
+              : `Even with every change it takes ${formatBytes(smaller.bytes)}, ${formatBytes(smaller.bytes - limitBytes)} over the limit; choose smaller models or raise the limit.`}
           </span>
           {smaller.fits ? (
             <Button size="compact-sm" onClick={() => applySteps(smaller.steps)}>
@@ -148,7 +156,7 @@ function Suggestions({
         {suggestions.map((step) => (
           <li key={`${step.path} ${String(step.value)}`}>
             <Button size="compact-xs" variant="default" onClick={() => applySteps([step])}>
-              {settingName(step.path)}: {showValue(step.value)}
+              {settingName(step.path)}: {showValue(step.value, step.path)}
             </Button>
             <span className={classes.saves}>
               <span className="num">−{formatBytes(step.savesBytes)}</span>

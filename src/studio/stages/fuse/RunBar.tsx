@@ -125,7 +125,7 @@ function Restart({ disabled }: { readonly disabled: boolean }) {
               <li key={path}>
                 <span>{settingName(path)}</span>
                 <span className="num">
-                  {showValue(before)} → <strong>{showValue(after)}</strong>
+                  {showValue(before, path)} → <strong>{showValue(after, path)}</strong>
                 </span>
               </li>
             ))}

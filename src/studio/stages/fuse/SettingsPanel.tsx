@@ -56,16 +56,16 @@ function Field({ setting }: { readonly setting: Setting }) {
           </label>
         </Tooltip>
         {differs ? (
-          <Tooltip label={`The run used ${showValue(ran)}`}>
+          <Tooltip label={`The run used ${showValue(ran, setting.path)}`}>
             <span
               className={classes.differs}
               role="img"
-              aria-label={`changed; the run used ${showValue(ran)}`}
+              aria-label={`changed; the run used ${showValue(ran, setting.path)}`}
             />
           </Tooltip>
         ) : null}
         {value !== byDefault ? (
-          <Tooltip label={`Back to ${showValue(byDefault)}`}>
+          <Tooltip label={`Back to ${showValue(byDefault, setting.path)}`}>
             <ActionIcon size={18} aria-label={`Reset ${label}`} onClick={() => editRecipe(path, byDefault)}>
               <Icon name="reset" size={12} />
             </ActionIcon>

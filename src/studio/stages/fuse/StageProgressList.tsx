@@ -16,41 +16,60 @@ export function StageProgressList() {
   const edited = useProject((state) => state.recipe);
   const sources = (ran ?? edited)?.sources.length ?? 0;
   return (
-    <ol className={classes.stages} aria-label="Progress">
-      {stageNames.map((stage) => {
-        const progress = stageProgress(stage, tasks, sources, status === 'done');
-        return (
-          <li key={stage} className={classes.progress} data-state={progress.state}>
-            <span className={classes.progressName}>
-              {progress.state === 'done' ? (
-                <span className={classes.mark}>
-                  <Icon name="check" size={12} />
+    <>
+      <ol className={classes.stages} aria-label="Progress">
+        {stageNames.map((stage) => {
+          const progress = stageProgress(stage, tasks, sources, status === 'done');
+          return (
+            <li key={stage} className={classes.progress} data-state={progress.state}>
+              <span className={classes.progressName}>
+                {progress.state === 'done' ? (
+                  <span className={classes.mark}>
+                    <Icon name="check" size={12} />
+                  </span>
+                ) : null}
+                {stageWords[stage].name}
+                <span className={`${classes.progressCount} num`}>
+                  {progress.state === 'waiting' || progress.expected < 2
+                    ? ''
+                    : `${progress.finished}/${progress.expected}`}
                 </span>
-              ) : null}
-              {stageWords[stage].name}
-              <span className={`${classes.progressCount} num`}>
-                {progress.state === 'waiting' || progress.expected < 2
-                  ? ''
-                  : `${progress.finished}/${progress.expected}`}
               </span>
-            </span>
-            <span
-              className={classes.progressTrack}
-              role="progressbar"
-              aria-label={stageWords[stage].name}
-              aria-valuenow={Math.round(100 * progress.share)}
-              aria-valuemin={0}
-              aria-valuemax={100}
-            >
-              <span style={{ width: `${100 * progress.share}%` }} />
-            </span>
-            <span className={`${classes.progressNote} num`} title={progress.current?.note}>
-              {note(progress, isActive(status), identify)}
-            </span>
-          </li>
-        );
-      })}
-    </ol>
+              <span
+                className={classes.progressTrack}
+                role="progressbar"
+                aria-label={stageWords[stage].name}
+                aria-valuenow={Math.round(100 * progress.share)}
+                aria-valuemin={0}
+                aria-valuemax={100}
+              >
+                <span style={{ width: `${100 * progress.share}%` }} />
+              </span>
+              <span className={`${classes.progressNote} num`}>
+                {note(progress, isActive(status), identify)}
+              </span>
+            </li>
+          );
+        })}
+      </ol>
+      <HowItRuns />
+    </>
+  );
+}
+
+/** How the task at hand runs, where that is worth a sentence: on another device, with a smaller plan. */
+function HowItRuns() {
+  const text = useRun(({ status, tasks }) =>
+    isActive(status) ? tasks.findLast(({ state }) => state === 'running')?.note : undefined,
+  );
+  return (
+    <p className={classes.howItRuns} role="status">
+      {text ? (
+        <>
+          <Icon name="info" size={13} /> {text}
+        </>
+      ) : null}
+    </p>
   );
 }
 

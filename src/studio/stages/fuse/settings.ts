@@ -1,3 +1,5 @@
+import { formatBytes } from '../../../util/bytes.ts';
+
 /** What of a recipe the Fuse stage lets a person set, with bounds that keep a run sensible. */
 export type Setting =
   | {
@@ -155,9 +157,9 @@ export const settingGroups: readonly SettingGroup[] = [
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   pivot: 'Pivot',
   sources: 'Sources',
-  precision: 'Weights',
-  'train.recompute': 'Recompute',
-  'train.microBatch': 'At once',
+  precision: 'Precision of the weights',
+  'train.recompute': 'Recomputation',
+  'train.microBatch': 'Conversations at once',
   'train.optimizer': 'Optimizer',
   'train.maxTokens': 'Longest conversation',
   'train.matrices': 'What learns',
@@ -173,8 +175,20 @@ export function settingName(path: string): string {
   return OTHER_NAMES[path] ?? path;
 }
 
-export function showValue(value: unknown): string {
+/** What a value is called where the recipe writes a short word for it. */
+const VALUE_WORDS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  precision: { f32: '32 bits', f16: '16 bits', q8: '8 bits', q4: '4 bits' },
+  'train.optimizer': { adamw: 'AdamW', adamw8bit: 'AdamW in 8 bits' },
+  'train.recompute': { light: 'light', on: 'full' },
+  'merge.method': { sce: 'SCE', linear: 'linear' },
+};
+
+/** A recipe's value as a person reads it; the path tells its unit and its words. */
+export function showValue(value: unknown, path = ''): string {
   if (value === undefined) return 'none';
+  if (path === 'memory.limit' && typeof value === 'number') return formatBytes(value);
+  const word = VALUE_WORDS[path]?.[String(value)];
+  if (word !== undefined) return word;
   if (Array.isArray(value)) return value.join(', ');
   if (typeof value === 'number' && value !== 0 && Math.abs(value) < 1e-3) return value.toExponential();
   return String(value);
