@@ -47,6 +47,7 @@ export class HubShelf {
     this.models = new HubModels(new NodeStorage(modelCacheFolder(environment)), {
       endpoints: endpoints?.split(/[\s,]+/u).filter((one) => one !== ''),
       token,
+      tokenPlace: 'with --token or in the environment variable HF_TOKEN',
       offline: args.flag('offline') || /^(?:1|true|yes|on)$/iu.test(set('HF_HUB_OFFLINE') ?? ''),
       revision: args.text('revision'),
     });

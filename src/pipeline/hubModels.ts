@@ -20,6 +20,8 @@ export interface HubSettings {
   /** The hub's own by default; several are mirrors of each other. */
   readonly endpoints?: readonly string[] | undefined;
   readonly token?: string | undefined;
+  /** Where a person gives the token, for errors that ask for one. */
+  readonly tokenPlace?: string | undefined;
   /** Nothing is fetched. */
   readonly offline?: boolean | undefined;
   /** For references that name none. */
@@ -60,13 +62,14 @@ export class HubModels {
     settings: HubSettings = {},
     options: Pick<HubOptions, 'fetch' | 'patience'> & { now?: () => number } = {},
   ) {
-    const { endpoints, token, offline } = settings;
+    const { endpoints, token, tokenPlace, offline } = settings;
     const { now, ...how } = options;
     this.#settings = settings;
     this.#endpoints = endpoints && endpoints.length > 0 ? endpoints : [DEFAULT_ENDPOINT];
     const client = new HubClient({
       endpoints: this.#endpoints,
       ...(token !== undefined && { token }),
+      tokenPlace,
       ...how,
     });
     this.#cache = new HubCache(storage, offline ? undefined : client, now);

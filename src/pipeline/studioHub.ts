@@ -146,7 +146,8 @@ export class StudioHub {
   }
 
   async #models(): Promise<HubModels> {
-    return new HubModels(await this.#storage(), this.#settings, this.#how);
+    const settings = { ...this.#settings, tokenPlace: 'under “Token and mirrors”' };
+    return new HubModels(await this.#storage(), settings, this.#how);
   }
 }
 

@@ -1,5 +1,5 @@
 import type { AlloyError } from '../../util/errors.ts';
-import { abortError } from '../storageHelpers.ts';
+import { sleep } from '../storageHelpers.ts';
 
 /** How patient requests are; tests give their own clock. */
 export interface Patience {
@@ -27,22 +27,6 @@ export const PATIENCE: Patience = {
   sleep,
   random: Math.random,
 };
-
-function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stopped = abortError(signal);
-    if (stopped) return reject(stopped);
-    const stop = () => {
-      clearTimeout(timer);
-      reject(abortError(signal));
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener('abort', stop, { once: true });
-  });
-}
 
 /** The tries of one thing over a list of endpoints: which is next, how long to wait, and when it is enough. */
 export class Attempts {

@@ -12,6 +12,8 @@ export interface HubOptions {
   readonly endpoints: readonly string[];
   /** For gated and private models. It is sent to the endpoints alone. */
   readonly token?: string;
+  /** Where a person gives it, for errors that ask for one: `with --token`. */
+  readonly tokenPlace?: string | undefined;
   readonly fetch?: typeof globalThis.fetch;
   readonly patience?: Partial<Patience>;
 }
@@ -35,14 +37,16 @@ export interface Subject {
 export class HubClient {
   readonly endpoints: readonly string[];
   readonly #token: string | undefined;
+  readonly #tokenPlace: string | undefined;
   readonly #fetch: typeof globalThis.fetch;
   readonly #patience: Patience;
 
-  constructor({ endpoints, token, fetch, patience }: HubOptions) {
+  constructor({ endpoints, token, tokenPlace, fetch, patience }: HubOptions) {
     this.endpoints = endpoints.map(checkedEndpoint);
     if (this.endpoints.length === 0)
       throw new AlloyError('bad-argument', 'No endpoint of the hub is given; name one.');
     this.#token = token === undefined || token.trim() === '' ? undefined : checkedToken(token.trim());
+    this.#tokenPlace = tokenPlace;
     this.#fetch = fetch ?? ((...request) => globalThis.fetch(...request));
     this.#patience = { ...PATIENCE, ...patience };
   }
@@ -143,7 +147,10 @@ export class HubClient {
       const { status } = response;
       const led = how.redirect === 'manual' && status >= 300 && status < 400;
       if (status === 200 || status === 206 || status === 416 || led) return response;
-      const error = await refusal(response, endpoint, subject, this.#token !== undefined);
+      const error = await refusal(response, endpoint, subject, {
+        given: this.#token !== undefined,
+        place: this.#tokenPlace,
+      });
       if (passes(response, endpoint)) await attempts.failed(error, askedWaitMs(response.headers));
       else attempts.refused(error);
     }

@@ -136,7 +136,7 @@ async function transfer(
         await writer.commit();
         return undefined;
       }
-      wrong = `its content has the ${file.hash.kind} ${found}, not ${file.hash.hex}`;
+      wrong = `its content has the ${file.hash.kind} ${found.slice(0, 12)}…, not ${file.hash.hex.slice(0, 12)}…`;
     }
   } catch (error) {
     await writer.abort({ keepPart: true });

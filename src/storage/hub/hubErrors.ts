@@ -15,20 +15,27 @@ export function unreachable(endpoint: string, { id, file }: Subject, cause: unkn
   );
 }
 
+/** What a refusal says of tokens. */
+export interface TokenUse {
+  /** Whether the request carried one. */
+  readonly given: boolean;
+  /** Where a person gives one. */
+  readonly place: string | undefined;
+}
+
 /**
  * Puts what the hub answers into a sentence. `X-Error-Code` tells its reasons apart where a browser may read it.
- * @param withToken whether the request carried a token
  */
 export async function refusal(
   response: Response,
   endpoint: string,
   subject: Subject,
-  withToken: boolean,
+  token: TokenUse,
 ): Promise<AlloyError> {
   const code = response.headers.get('X-Error-Code') ?? '';
   const said = response.headers.get('X-Error-Message') ?? (await bodyMessage(response));
   const { status } = response;
-  if (status === 401 || status === 403) return noAccess(status, code, said, endpoint, subject, withToken);
+  if (status === 401 || status === 403) return noAccess(status, code, said, endpoint, subject, token);
   if (status === 404 || status === 410) return missing(code, endpoint, subject);
   const what = subject.file === undefined ? subject.id : `${subject.file} of ${subject.id}`;
   if (status === 429) {
@@ -50,11 +57,11 @@ function noAccess(
   said: string,
   endpoint: string,
   { id, file }: Subject,
-  withToken: boolean,
+  token: TokenUse,
 ): AlloyError {
   const page = `${endpoint}/${id}`;
   const error = (text: string) => new AlloyError('no-access', text);
-  if (/invalid (?:credentials|username|token)/iu.test(said) && withToken)
+  if (/invalid (?:credentials|username|token)/iu.test(said) && token.given)
     return error(
       `${endpoint} does not know the token given (${status}); make a new one at ${endpoint}/settings/tokens.`,
     );
@@ -63,13 +70,13 @@ function noAccess(
   // Where nobody is logged in the hub hides whether a model is private or not there at all.
   if (!gated && (code === 'RepoNotFound' || (file === undefined && code === '' && status === 401)))
     return error(
-      `There is no model ${id} at ${endpoint}, or it is private or gated (${status}): check the id; for a gated one accept the terms at ${page}; ${tokenAdvice(endpoint, withToken)}.`,
+      `There is no model ${id} at ${endpoint}, or it is private or gated (${status}): check the id; for a gated one accept its terms at ${page}, and ${tokenAdvice(endpoint, token)}.`,
     );
   if (gated || code === '') {
     return error(
-      withToken
+      token.given
         ? `${id} is gated, and the token given has no access to it (${status}): accept its terms at ${page} with the account of the token, then try again.`
-        : `${id} is gated (${status}): accept its terms at ${page}, then ${tokenAdvice(endpoint, false)}.`,
+        : `${id} is gated (${status}): accept its terms at ${page}, then ${tokenAdvice(endpoint, token)}.`,
     );
   }
   const detail = said === '' ? '' : `: ${said}`;
@@ -78,9 +85,9 @@ function noAccess(
   );
 }
 
-function tokenAdvice(endpoint: string, withToken: boolean): string {
-  if (withToken) return 'use a token whose account has access';
-  return `give a token of yours (${endpoint}/settings/tokens) with --token, in HF_TOKEN or in the studio's field for it`;
+function tokenAdvice(endpoint: string, { given, place }: TokenUse): string {
+  if (given) return 'use a token whose account has access';
+  return `give a token of yours${place === undefined ? '' : ` ${place}`} (${endpoint}/settings/tokens makes one)`;
 }
 
 function noModel(endpoint: string, id: string): AlloyError {

@@ -51,7 +51,7 @@ export function parseHubReference(text: string, endpoints: readonly string[] = [
   const address = addressOf(trimmed, endpoints);
   if (address) return checked(fromAddress(address, trimmed), trimmed);
   if (/^https?:/iu.test(trimmed)) {
-    throw bad(trimmed, 'it is no address of the hub; paste that of the model there, or give hub:OWNER/NAME');
+    throw bad(trimmed, "it is no address of the hub; paste that of the model's page, or give OWNER/NAME");
   }
   const plain = trimmed.startsWith(HUB_PREFIX) ? trimmed.slice(HUB_PREFIX.length) : trimmed;
   return checked(fromShort(plain), trimmed);
@@ -138,7 +138,10 @@ function checked(reference: HubReference, text: string): HubReference {
   const { id, revision, file, variant } = reference;
   const names = id.split('/');
   if (names.length > 2 || !names.every((name) => NAME.test(name)))
-    throw bad(text, `"${id}" is no model's id; give OWNER/NAME as the hub's page shows it`);
+    throw bad(
+      text,
+      `${id === text ? 'that' : `"${id}"`} is no model's id; give OWNER/NAME as the hub's page shows it`,
+    );
   if (revision !== undefined && !/^(?!\/)(?!.*(?:\.\.|\/\/))[\w./+-]+(?<![/.])$/u.test(revision))
     throw bad(text, `"${revision}" is no revision; give a branch, a tag or a commit after the @`);
   if (variant !== undefined && !/^[\w.-]+$/u.test(variant))
@@ -154,5 +157,5 @@ function checked(reference: HubReference, text: string): HubReference {
 }
 
 function bad(text: string, why: string): AlloyError {
-  return new AlloyError('bad-argument', `${text} cannot be looked up on the hub: ${why}.`);
+  return new AlloyError('bad-argument', `"${text}" cannot be looked up on the hub: ${why}.`);
 }
