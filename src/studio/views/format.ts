@@ -35,6 +35,11 @@ export function formatSigned(value: number, digits = 3): string {
   return `${value < 0 ? '−' : '+'}${text}`;
 }
 
+/** A day as everybody reads it: 23 Nov 2026. */
+export function formatDay(time: number): string {
+  return new Date(time).toLocaleDateString('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
+}
+
 /** Whitespace as something one can see: space `·`, newline `↵`, tab `→`. */
 export function visibleWhitespace(text: string): string {
   return text.replace(/ /g, '·').replace(/\r/g, '␍').replace(/\n/g, '↵').replace(/\t/g, '→');

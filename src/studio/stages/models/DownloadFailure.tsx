@@ -2,9 +2,11 @@ import { Button } from '@mantine/core';
 import { formatBytes } from '../../../util/bytes.ts';
 import type { Fault } from '../../state/fault.ts';
 import { removeModel, startDownload, useHub } from '../../state/hub.ts';
+import { formatDay } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import classes from './Hub.module.css';
 import { heldTitle } from './heldTitle.ts';
+import { useModelsInUse } from './useModelsInUse.ts';
 
 /** Why a download did not come to its end, and the one thing to do about it. */
 export function DownloadFailure({
@@ -22,9 +24,9 @@ export function DownloadFailure({
       <div className={classes.fault}>
         <Icon name="warning" size={15} />
         <p>
-          <strong>{title}</strong>{' '}
+          <strong>{title}</strong>
           {fault.code === 'disk-full'
-            ? 'does not fit into the space that this browser gives. What has come is kept; delete what is not needed, then go on.'
+            ? 'It does not fit into the space that this browser gives; what has come is kept. Delete a model that is not needed, then go on.'
             : fault.message}
         </p>
         {fault.code === 'no-access' ? (
@@ -47,6 +49,7 @@ export function DownloadFailure({
 function Removable({ reference, needed }: { readonly reference: string; readonly needed: number }) {
   const models = useHub((state) => state.models);
   const freeBytes = useHub((state) => state.freeBytes);
+  const inUse = useModelsInUse();
   const others = models
     .filter((model) => model.reference !== reference)
     .toSorted((a, b) => a.usedAt - b.usedAt);
@@ -67,14 +70,14 @@ function Removable({ reference, needed }: { readonly reference: string; readonly
             <li key={model.reference} className={classes.heldRow}>
               <span className={classes.heldName}>{heldTitle(model)}</span>
               <span className={`${classes.facts} num`}>
-                {formatBytes(model.bytesHere)} · last used{' '}
-                {new Date(model.usedAt).toLocaleDateString('en-GB')}
+                {formatBytes(model.bytesHere)} · last used {formatDay(model.usedAt)}
               </span>
               <Button
                 size="compact-xs"
                 variant="default"
                 leftSection={<Icon name="trash" size={12} />}
                 aria-label={`Delete ${heldTitle(model)}`}
+                disabled={inUse.includes(model.reference)}
                 onClick={() => removeModel(model.reference)}
               >
                 Delete

@@ -16,7 +16,6 @@ export function DownloadProgress({ download }: { readonly download: DownloadStat
     <section className={classes.download} aria-label="Download">
       <div className={classes.downloadHead}>
         <span className={classes.downloadName}>{title}</span>
-        <span className={`${classes.facts} num`}>{pausing ? 'Pausing' : (note ?? count)}</span>
         <Button
           size="compact-xs"
           variant="default"
@@ -27,6 +26,7 @@ export function DownloadProgress({ download }: { readonly download: DownloadStat
           Pause
         </Button>
       </div>
+      <p className={`${classes.facts} num`}>{pausing ? 'Pausing …' : (note ?? count)}</p>
       <Progress value={total > 0 ? (100 * done) / total : 0} size={5} aria-label={`Download of ${title}`} />
     </section>
   );

@@ -61,8 +61,8 @@ export function HubFound({
       ) : null}
       {info.forms.length === 0 ? (
         <p className={classes.warn}>
-          <Icon name="warning" size={13} /> It has neither safetensors nor a GGUF file, so Alloy cannot read
-          it.
+          <Icon name="warning" size={13} /> {info.id} has no safetensors, GGUF or ONNX file that Alloy reads;
+          look up another model, such as a GGUF copy of it.
         </p>
       ) : (
         <fieldset className={classes.forms}>
@@ -91,17 +91,21 @@ export function HubFound({
       )}
       {form ? (
         <div className={classes.foundFoot}>
-          <Button
-            leftSection={<Icon name={form.here ? 'check' : 'download'} size={13} />}
-            disabled={busy || form.here || tight}
-            onClick={() => startDownload(form.reference, formTitle(info.id, form), form.bytes)}
-          >
-            {form.here
-              ? 'It is here'
-              : held && held.bytesHere > 0
+          {form.here ? (
+            <span className={classes.here}>
+              <Icon name="check" size={13} /> Downloaded; give it a part on its card above.
+            </span>
+          ) : (
+            <Button
+              leftSection={<Icon name="download" size={13} />}
+              disabled={busy || tight}
+              onClick={() => startDownload(form.reference, formTitle(info.id, form), form.bytes)}
+            >
+              {held && held.bytesHere > 0
                 ? `Go on, ${formatBytes(missing)} left`
                 : `Download ${formatBytes(form.bytes)}`}
-          </Button>
+            </Button>
+          )}
           {freeBytes === null || form.here ? null : (
             <span className={classes.facts} data-bad={tight || undefined}>
               {tight

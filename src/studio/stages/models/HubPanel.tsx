@@ -19,6 +19,15 @@ export function HubPanel() {
   const [text, setText] = useState('');
   const [settings, setSettings] = useState(false);
   const looking = look.kind === 'looking';
+  // What had the focus goes away; the field is where one goes on.
+  const closeSettings = () => {
+    setSettings(false);
+    document.getElementById(HUB_FIELD)?.focus();
+  };
+  const closeFound = () => {
+    closeLook();
+    document.getElementById(HUB_FIELD)?.focus();
+  };
   return (
     <Panel
       title="From the Hugging Face hub"
@@ -35,7 +44,7 @@ export function HubPanel() {
       }
     >
       <div className={classes.stack}>
-        {settings ? <HubSettings onDone={() => setSettings(false)} /> : null}
+        {settings ? <HubSettings onDone={closeSettings} /> : null}
         <form
           className={classes.ask}
           onSubmit={(event) => {
@@ -47,7 +56,7 @@ export function HubPanel() {
             id={HUB_FIELD}
             className={classes.field ?? ''}
             aria-label="Model id or address"
-            placeholder="owner/name, or the address of a model’s page"
+            placeholder="owner/name, or a model page’s address"
             value={text}
             onChange={(event) => setText(event.currentTarget.value)}
             spellCheck={false}
@@ -66,7 +75,7 @@ export function HubPanel() {
               <Button size="compact-xs" variant="default" onClick={() => setSettings(true)}>
                 Give a token
               </Button>
-            ) : (
+            ) : look.fault.code === 'bad-argument' ? null : (
               <Button size="compact-xs" variant="default" onClick={() => lookUp(look.text)}>
                 Try again
               </Button>
@@ -75,12 +84,12 @@ export function HubPanel() {
         ) : null}
         {download ? <DownloadProgress download={download} /> : null}
         {failed ? <DownloadFailure failed={failed} onToken={() => setSettings(true)} /> : null}
-        {look.kind === 'found' ? <HubFound key={look.info.id} look={look} onClose={closeLook} /> : null}
+        {look.kind === 'found' ? <HubFound key={look.info.id} look={look} onClose={closeFound} /> : null}
         {look.kind === 'idle' && !download && !failed ? (
           <p className={classes.hint}>
-            Chat models in safetensors or GGUF, downloaded once and kept in this browser, up to what your
-            GPU’s memory holds; 100 to 600 million parameters are a good start. Only the hub is asked, and
-            only for what you look up here.
+            Chat models in safetensors or GGUF (ONNX ones can teach, not learn), downloaded once and kept in
+            this browser; 100 to 600 million parameters are a good start. Only the hub is asked, and only for
+            what you look up here.
           </p>
         ) : null}
       </div>

@@ -34,7 +34,7 @@ export function HubSettings({ onDone }: { readonly onDone: () => void }) {
       />
       <TextInput
         label="Endpoints"
-        description="Mirrors of the hub, the next one takes over when one is down. Empty: https://huggingface.co"
+        description="The hub, or mirrors of it with spaces between: the next takes over where one is down."
         placeholder="https://huggingface.co"
         value={endpoint}
         onChange={(event) => setEndpoint(event.currentTarget.value)}
@@ -42,9 +42,10 @@ export function HubSettings({ onDone }: { readonly onDone: () => void }) {
         autoComplete="off"
       />
       {stored.fault ? (
-        <p className={classes.fault} role="alert">
-          <Icon name="warning" size={15} /> {stored.fault.message}
-        </p>
+        <div className={classes.fault} role="alert">
+          <Icon name="warning" size={15} />
+          <p>{stored.fault.message}</p>
+        </div>
       ) : null}
       <div className={classes.settingsFoot}>
         <Switch

@@ -1,14 +1,15 @@
 import { ActionIcon, Button, Progress } from '@mantine/core';
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
+import { flushSync } from 'react-dom';
 import type { HeldModel } from '../../../pipeline/hubModels.ts';
 import { formatBytes } from '../../../util/bytes.ts';
 import { removeModel, startDownload, useHub, verifyModel } from '../../state/hub.ts';
-import { useProject } from '../../state/project.ts';
-import { isActive, useRun } from '../../state/run.ts';
+import { formatDay } from '../../views/format.ts';
 import { Icon } from '../../views/Icon.tsx';
 import { Panel } from '../../views/Panel.tsx';
 import classes from './Hub.module.css';
 import { heldTitle } from './heldTitle.ts';
+import { useModelsInUse } from './useModelsInUse.ts';
 
 /** Downloaded models: what they take, when they were used, and ways to check and delete them. */
 export function ShelfPanel() {
@@ -36,11 +37,17 @@ function Held({ model }: { readonly model: HeldModel }) {
   const { reference, bytes, bytesHere, complete, commit, revision, usedAt, licence } = model;
   const title = heldTitle(model);
   const own = download?.reference === reference;
-  const running = useRun((state) => isActive(state.status));
-  const used = useProject(
-    ({ recipe }) => recipe !== undefined && [recipe.pivot, ...recipe.sources].includes(reference),
-  );
-  const locked = own || (running && used);
+  const locked = useModelsInUse().includes(reference) || own;
+  const keep = useRef<HTMLButtonElement>(null);
+  const remove = useRef<HTMLButtonElement>(null);
+  // The button that was pressed goes away; the keyboard goes on where it was.
+  useEffect(() => {
+    if (asking) keep.current?.focus();
+  }, [asking]);
+  const keepIt = () => {
+    flushSync(() => setAsking(false));
+    remove.current?.focus();
+  };
   return (
     <li className={classes.heldRow}>
       <div className={classes.heldWords}>
@@ -48,7 +55,7 @@ function Held({ model }: { readonly model: HeldModel }) {
         <span className={`${classes.facts} num`}>
           {complete ? formatBytes(bytes) : `${formatBytes(bytesHere)} of ${formatBytes(bytes)}`} · {revision}{' '}
           at <code>{commit.slice(0, 8)}</code> · {licence ?? 'no licence given'} · last used{' '}
-          {new Date(usedAt).toLocaleDateString('en-GB')}
+          {formatDay(usedAt)}
           {checked === 'right' ? ' · every file has its hash' : ''}
         </span>
         {complete || own ? null : (
@@ -67,7 +74,7 @@ function Held({ model }: { readonly model: HeldModel }) {
             <Button size="compact-xs" color="red" onClick={() => removeModel(reference)}>
               Delete {formatBytes(bytesHere)}
             </Button>
-            <Button size="compact-xs" variant="default" onClick={() => setAsking(false)}>
+            <Button size="compact-xs" variant="default" ref={keep} onClick={keepIt}>
               Keep
             </Button>
           </>
@@ -94,6 +101,7 @@ function Held({ model }: { readonly model: HeldModel }) {
               </Button>
             )}
             <ActionIcon
+              ref={remove}
               size={24}
               aria-label={`Delete ${title}`}
               disabled={locked}
