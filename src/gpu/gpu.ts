@@ -2,6 +2,8 @@
  * What the engine asks of a device. Everything above speaks to this interface alone: `WebGpu` runs it, `PaperGpu` only
  * counts what it would take.
  */
+import { formatBytes } from '../util/bytes.ts';
+import { AlloyError } from '../util/errors.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
 import type { Dispatch, Kernel } from './kernel.ts';
 import type { MemoryKind, MemoryLedger } from './memoryLedger.ts';
@@ -152,4 +154,32 @@ export function bufferSize(bytes: number): number {
 export function adapterName({ description, vendor, architecture, model }: GpuInfo): string {
   const driver = description || [vendor, architecture].filter(Boolean).join(' ') || 'WebGPU adapter';
   return /[a-z]{2}/i.test(model) ? `${model} (${driver})` : driver;
+}
+
+/** The counters of a device on which nothing has happened yet. */
+export function newStats(memory: MemoryLedger): GpuStats {
+  return {
+    buffersMade: 0,
+    get bytes() {
+      return memory.bytes;
+    },
+    get peakBytes() {
+      return memory.peakBytes;
+    },
+    bindGroups: 0,
+    pipelines: 0,
+    submits: 0,
+    readbacks: 0,
+    longestSubmitMs: 0,
+  };
+}
+
+/** @returns the bytes that a buffer will have; @throws AlloyError `out-of-memory` beyond what the adapter allows for one */
+export function allowedSize(bytes: number, label: string, { bufferBytes }: GpuLimits): number {
+  const size = bufferSize(bytes);
+  if (size <= bufferBytes) return size;
+  throw new AlloyError(
+    'out-of-memory',
+    `The buffer "${label}" needs ${formatBytes(size)} but this adapter allows ${formatBytes(bufferBytes)}; choose a smaller model, batch or context.`,
+  );
 }

@@ -2,15 +2,15 @@
  * A device on paper: the same constructors that fill a real device run on it, and what they would take can be read off
  * its ledger. Nothing is allocated, compiled or computed; what is read back is zero.
  */
-import { AlloyError } from '../util/errors.ts';
 import { boundBuffers } from './binding.ts';
 import { DeviceBuffer } from './deviceBuffer.ts';
 import {
-  bufferSize,
+  allowedSize,
   type Gpu,
   type GpuInfo,
   type GpuLimits,
   type GpuStats,
+  newStats,
   PARAMS_BYTES,
   type Program,
   type Readback,
@@ -59,32 +59,12 @@ export class PaperGpu implements Gpu {
       ...like.info,
     };
     this.limits = { ...COMMON_LIMITS, ...like.limits };
-    const memory = new MemoryLedger(this.limits.totalBytes);
-    this.memory = memory;
-    this.stats = {
-      buffersMade: 0,
-      get bytes() {
-        return memory.bytes;
-      },
-      get peakBytes() {
-        return memory.peakBytes;
-      },
-      bindGroups: 0,
-      pipelines: 0,
-      submits: 0,
-      readbacks: 0,
-      longestSubmitMs: 0,
-    };
+    this.memory = new MemoryLedger(this.limits.totalBytes);
+    this.stats = newStats(this.memory);
   }
 
   createBuffer(bytes: number, label: string, kind: MemoryKind = 'scratch'): DeviceBuffer {
-    const size = bufferSize(bytes);
-    if (size > this.limits.bufferBytes) {
-      throw new AlloyError(
-        'out-of-memory',
-        `The buffer "${label}" needs ${size} bytes but this adapter allows ${this.limits.bufferBytes}; choose a smaller model, batch or context.`,
-      );
-    }
+    const size = allowedSize(bytes, label, this.limits);
     this.memory.add(kind, size, label);
     this.stats.buffersMade++;
     const memory = { size };

@@ -3,11 +3,13 @@ import { AlloyError } from '../util/errors.ts';
 import { DeviceBuffer } from './deviceBuffer.ts';
 import {
   adapterName,
+  allowedSize,
   bufferSize,
   type Gpu,
   type GpuInfo,
   type GpuLimits,
   type GpuStats,
+  newStats,
   type Program,
   type Readback,
   STAGING_BYTES,
@@ -80,22 +82,8 @@ export class WebGpu implements Gpu {
       pieceBytes: Number.POSITIVE_INFINITY,
       ...options.limits,
     };
-    const memory = new MemoryLedger(this.limits.totalBytes);
-    this.memory = memory;
-    this.stats = {
-      buffersMade: 0,
-      get bytes() {
-        return memory.bytes;
-      },
-      get peakBytes() {
-        return memory.peakBytes;
-      },
-      bindGroups: 0,
-      pipelines: 0,
-      submits: 0,
-      readbacks: 0,
-      longestSubmitMs: 0,
-    };
+    this.memory = new MemoryLedger(this.limits.totalBytes);
+    this.stats = newStats(this.memory);
     this.clock = new SubmitClock((ms) => {
       this.stats.longestSubmitMs = Math.max(this.stats.longestSubmitMs, ms);
     });
@@ -159,13 +147,7 @@ export class WebGpu implements Gpu {
   }
 
   createBuffer(bytes: number, label: string, kind: MemoryKind = 'scratch'): DeviceBuffer {
-    const size = bufferSize(bytes);
-    if (size > this.limits.bufferBytes) {
-      throw new AlloyError(
-        'out-of-memory',
-        `The buffer "${label}" needs ${size} bytes but this adapter allows ${this.limits.bufferBytes}; choose a smaller model, batch or context.`,
-      );
-    }
+    const size = allowedSize(bytes, label, this.limits);
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     const raw = this.makeBuffer({ label, size, usage }, kind);
     const made = new DeviceBuffer(raw, 0, size, label);

@@ -6,7 +6,7 @@ import { mkdir, open, readFile, rename, rm, stat, utimes } from 'node:fs/promise
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import type { ExclusiveOptions } from './storage.ts';
-import { abortError, asStorageError, lockSuffix } from './storageHelpers.ts';
+import { asStorageError, lockSuffix, sleep } from './storageHelpers.ts';
 
 const POLL_MS = 150;
 const TOUCH_MS = 10_000;
@@ -23,7 +23,7 @@ export async function withLockFile<T>(
     if (await removeStale(path)) continue;
     if (!told) onWait?.();
     told = true;
-    await pause(POLL_MS, signal);
+    await sleep(POLL_MS, signal);
   }
   const touching = setInterval(() => {
     const now = new Date();
@@ -94,22 +94,6 @@ function isAlive(pid: number): boolean {
   } catch (error) {
     return codeOf(error) === 'EPERM';
   }
-}
-
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stopped = abortError(signal);
-    if (stopped) return reject(stopped);
-    const stop = () => {
-      clearTimeout(timer);
-      reject(abortError(signal));
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener('abort', stop, { once: true });
-  });
 }
 
 function codeOf(error: unknown): unknown {

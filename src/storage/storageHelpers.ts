@@ -26,6 +26,23 @@ export function abortError(signal: AbortSignal | undefined): AlloyError | undefi
   return reason instanceof AlloyError ? reason : new AlloyError('cancelled', 'It was stopped.');
 }
 
+/** Resolves after a while. @throws AlloyError as `abortError` says, as soon as it is aborted */
+export function sleep(ms: number, signal?: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stopped = abortError(signal);
+    if (stopped) return reject(stopped);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(abortError(signal));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop);
+      resolve();
+    }, ms);
+    signal?.addEventListener('abort', stop, { once: true });
+  });
+}
+
 /** Checks that a range lies inside a file. @throws AlloyError `bad-file` */
 export function checkRange(source: { name: string; bytes: number }, offset: number, length: number): void {
   if (offset < 0 || length < 0 || !Number.isSafeInteger(offset + length) || offset + length > source.bytes) {
