@@ -68,7 +68,7 @@ function rungs(recipe: Recipe): Rung[] {
     found.push({
       path: 'memory.scoreTokens',
       value,
-      what: `texts are scored in batches of ${value} tokens, with the same numbers`,
+      what: `texts are scored in batches of ${value} tokens, equal up to rounding`,
       phases: (phase) => phase !== 'train',
       apply: (old) => ({ ...old, memory: { ...old.memory, scoreTokens: value } }),
     });
@@ -235,7 +235,7 @@ export function doesNotFit(plan: MemoryPlan, limitBytes: number, smaller: Fitted
   return new AlloyError('out-of-memory', `${need}, ${least}; take smaller models or raise the limit.`);
 }
 
-/** Steps that change nothing, that a recipe leaves to the planner by saying `auto`, and all with `memory.shrink`. */
+/** Steps that change nothing but the rounding of scores, that a recipe leaves to the planner by saying `auto`, and all with `memory.shrink`. */
 export function allowedSteps({ train, memory }: Recipe): (step: MemoryStep) => boolean {
   return ({ path }) =>
     memory.shrink ||
