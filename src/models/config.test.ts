@@ -79,6 +79,14 @@ test('rope_scaling counts where there is rope_parameters as well', () => {
   });
 });
 
+test('a ramp of YaRN by kinds of layers ends at whole pairs unless it is said for all', () => {
+  const yarn = { rope_type: 'yarn', factor: 2, original_max_position_embeddings: 16, truncate: false };
+  const of = (more: object) => parse('olmo3', { rope_parameters: { full_attention: yarn, ...more } });
+  expect(ropes(of({}))[3]?.scaling).toMatchObject({ kind: 'yarn', truncate: true });
+  expect(ropes(of({ truncate: false }))[3]?.scaling).toMatchObject({ truncate: false });
+  expect(ropes(parse('llama', { rope_parameters: yarn }))[0]?.scaling).toMatchObject({ truncate: false });
+});
+
 test('the bases that families take where a config names none', () => {
   const theta = (type: string) => ropes(parse(type))[0]?.theta;
   expect([theta('llama'), theta('olmo2'), theta('olmo3'), theta('smollm3')]).toEqual([

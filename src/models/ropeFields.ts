@@ -21,9 +21,12 @@ export function readRopes(raw: RawConfig, headDim: number, file: string, rotates
   const read = (rope: RawRope | null | undefined, theta: number | undefined) =>
     ropeOf(rope, theta, raw, rotatesPart ? partOf(rope, raw) : 1, headDim, file);
   if (given?.full_attention || given?.sliding_attention) {
+    // Transformers 5 looks for `truncate` beside the kinds of layers, not within them.
+    const { truncate } = given;
+    const of = (rope: RawRope | null | undefined) => rope && { ...rope, truncate };
     return {
-      full: read(given.full_attention, raw.rope_theta),
-      sliding: read(given.sliding_attention, raw.rope_local_base_freq ?? raw.rope_theta),
+      full: read(of(given.full_attention), raw.rope_theta),
+      sliding: read(of(given.sliding_attention), raw.rope_local_base_freq ?? raw.rope_theta),
     };
   }
   const full = read(given ?? older, raw.rope_theta);
