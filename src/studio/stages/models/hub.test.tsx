@@ -6,6 +6,7 @@ import { setEngine } from '../../state/client.ts';
 import { refreshShelf, useHub } from '../../state/hub.ts';
 import { changeHubSettings, useHubSettings } from '../../state/hubSettings.ts';
 import { assign, loadProject, useProject } from '../../state/project.ts';
+import { useRun } from '../../state/run.ts';
 import { createFakeEngine } from '../../testing/fakeEngine.ts';
 import { byRole, click, eventually, mount, settle } from '../../testing/mount.tsx';
 import { ModelsStage } from './ModelsStage.tsx';
@@ -57,6 +58,15 @@ test('a model is looked up, downloaded, given a part, checked and deleted', asyn
   expect(document.querySelector('article[aria-label="Skiff-135M-Instruct Q8_0"]')).toBeTruthy();
   await click(byRole('button', 'Check files'));
   await eventually(() => expect(text()).toContain('every file has its hash'));
+  await click(byRole('button', /^Delete harbour/));
+  expect(document.activeElement?.textContent).toBe('Keep');
+  await click(byRole('button', 'Keep'));
+  expect(document.activeElement).toBe(byRole('button', /^Delete harbour/));
+  useRun.setState({ status: 'running', recipe: useProject.getState().recipe });
+  await settle();
+  expect(byRole('button', /^Delete harbour/)).toHaveProperty('disabled', true);
+  useRun.setState({ status: 'idle', recipe: undefined });
+  await settle();
   await click(byRole('button', /^Delete harbour/));
   await click(byRole('button', 'Delete 145 MB'));
   await eventually(() => expect(useProject.getState().models).toHaveLength(4));
@@ -126,4 +136,15 @@ test('what the hub refuses is said in its words', async () => {
   await ask('harbour/none');
   await eventually(() => expect(text()).toContain('There is no model harbour/none'));
   expect(byRole('button', 'Try again')).toBeTruthy();
+});
+
+test('what is no model’s id is not tried again', async () => {
+  await open(() => ({
+    async hubLook() {
+      throw new AlloyError('bad-argument', '"a b" cannot be looked up on the hub: that is no model\'s id.');
+    },
+  }));
+  await ask('a b');
+  await eventually(() => expect(text()).toContain('cannot be looked up'));
+  expect(() => byRole('button', 'Try again')).toThrow();
 });
