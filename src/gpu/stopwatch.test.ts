@@ -26,6 +26,24 @@ test('a clock that stands still is replaced by what the host has seen', async ()
   gpu.dispose();
 });
 
+test('more passes than a query set holds are timed', async () => {
+  const gpu = await WebGpu.open(await openDawn());
+  const watch = gpu.stopwatch();
+  const count = 3000;
+  for (let pass = 0; pass < count; pass++) {
+    const timestampWrites = watch.next(1);
+    const encoder = gpu.device.createCommandEncoder();
+    encoder.beginComputePass({ ...(timestampWrites && { timestampWrites }) }).end();
+    gpu.submit(encoder.finish());
+    watch.submitted(gpu.device.queue.onSubmittedWorkDone());
+  }
+  const times = await watch.finish();
+  expect(times).toHaveLength(count);
+  expect(times.every((ms) => ms >= 0 && ms < 1000)).toBe(true);
+  gpu.check();
+  gpu.dispose();
+});
+
 test('what a lost device leaves behind is not learnt', async () => {
   const watch = new HostStopwatch();
   watch.next(1);

@@ -11,27 +11,30 @@ export interface Stopwatch {
   finish(): Promise<number[]>;
 }
 
-/** Passes that one query set can time. */
-const MOST_PASSES = 2048;
+/** Passes that one query set can time: WebGPU allows 4096 queries in it. */
+const SET_PASSES = 2048;
+/** Query sets for one program; what is beyond is timed another time. */
+const MOST_SETS = 8;
 
 /** Reads the device's own clock (`timestamp-query`), which knows nothing of how busy the host is. */
 export class DeviceStopwatch implements Stopwatch {
   readonly #device: GPUDevice;
-  readonly #querySet: GPUQuerySet;
+  readonly #sets: GPUQuerySet[] = [];
   /** Takes over where the device's clock stands still. */
   readonly #host = new HostStopwatch();
   #passes = 0;
 
   constructor(device: GPUDevice) {
     this.#device = device;
-    this.#querySet = device.createQuerySet({ type: 'timestamp', count: 2 * MOST_PASSES });
   }
 
   next(work: number): GPUComputePassTimestampWrites | undefined {
-    if (this.#passes === MOST_PASSES) return undefined;
+    if (this.#passes === MOST_SETS * SET_PASSES) return undefined;
     this.#host.next(work);
-    const at = 2 * this.#passes++;
-    return { querySet: this.#querySet, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 };
+    const at = this.#passes++ % SET_PASSES;
+    if (at === 0) this.#sets.push(this.#device.createQuerySet({ type: 'timestamp', count: 2 * SET_PASSES }));
+    const querySet = this.#sets.at(-1);
+    return querySet && { querySet, beginningOfPassWriteIndex: 2 * at, endOfPassWriteIndex: 2 * at + 1 };
   }
 
   submitted(done: Promise<undefined>): void {
@@ -46,7 +49,11 @@ export class DeviceStopwatch implements Stopwatch {
     const resolved = this.#device.createBuffer({ size, usage: QUERY_RESOLVE | COPY_SRC });
     const staging = this.#device.createBuffer({ size, usage: COPY_DST | MAP_READ });
     const encoder = this.#device.createCommandEncoder();
-    encoder.resolveQuerySet(this.#querySet, 0, 2 * this.#passes, resolved, 0);
+    this.#sets.forEach((querySet, index) => {
+      const first = index * SET_PASSES;
+      const passes = Math.min(SET_PASSES, this.#passes - first);
+      encoder.resolveQuerySet(querySet, 0, 2 * passes, resolved, 16 * first);
+    });
     encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
     this.#device.queue.submit([encoder.finish()]);
     for (let scope = 0; scope < 2; scope++) this.#device.popErrorScope().catch(() => null);
@@ -58,7 +65,7 @@ export class DeviceStopwatch implements Stopwatch {
       );
       return standsStill(times, seen) ? seen : times;
     } finally {
-      for (const owned of [this.#querySet, resolved, staging]) owned.destroy();
+      for (const owned of [...this.#sets, resolved, staging]) owned.destroy();
     }
   }
 }
