@@ -9,6 +9,13 @@ test('bytes in decimal units, three digits where a person compares them', () => 
     '128 MB',
     '3.20 GB',
   ]);
+  expect([999.7, 500_000, 999_600, 99_960_000, 999_600_000].map(formatBytes)).toEqual([
+    '1.0 kB',
+    '500 kB',
+    '1.0 MB',
+    '100 MB',
+    '1.00 GB',
+  ]);
 });
 
 test('sizes as people write them', () => {

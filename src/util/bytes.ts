@@ -13,10 +13,12 @@ const UNITS: Readonly<Record<string, number>> = {
 
 /** An amount of memory in words, e.g. `812 MB` or `1.53 GB` (decimal units). */
 export function formatBytes(bytes: number): string {
-  if (bytes < 1e3) return `${Math.round(bytes)} B`;
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
-  if (bytes < 1e8) return `${(bytes / 1e6).toFixed(1)} MB`;
-  if (bytes < 1e9) return `${Math.round(bytes / 1e6)} MB`;
+  if (bytes < 999.5) return `${Math.round(bytes)} B`;
+  // The bounds are where a unit's rounding would reach the next digit.
+  if (bytes < 99_950) return `${(bytes / 1e3).toFixed(1)} kB`;
+  if (bytes < 999_500) return `${Math.round(bytes / 1e3)} kB`;
+  if (bytes < 99_950_000) return `${(bytes / 1e6).toFixed(1)} MB`;
+  if (bytes < 999_500_000) return `${Math.round(bytes / 1e6)} MB`;
   return `${(bytes / 1e9).toFixed(2)} GB`;
 }
 

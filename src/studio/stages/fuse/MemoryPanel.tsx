@@ -83,7 +83,7 @@ function Sum({
   const by =
     chosen.length === 0
       ? ''
-      : `, with ${chosen.map(({ path }) => settingName(path)).join(' and ')} chosen for it`;
+      : `; ${chosen.map(({ path, value }) => `${settingName(path)}: ${showValue(value, path)}`).join(', ')}${fits ? ', chosen to fit' : ' by itself'}`;
   return (
     <>
       <strong className="num">{formatBytes(peak.bytes)}</strong> at its peak, {phaseWords(peak.phase)}
