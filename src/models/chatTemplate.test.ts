@@ -205,3 +205,8 @@ describe('tokens', () => {
     expect(() => encodeConversation(tokenizer, null, odd, 1000)).toThrow(/metaspace-always.*does not give/);
   });
 });
+
+test('tools and documents are known to a template, and none', () => {
+  const template = '{{ tools is none }} {{ documents is none }}';
+  expect(renderChat(template, talk('hi'), tokens)).toBe('true true');
+});
