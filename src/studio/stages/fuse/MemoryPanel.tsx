@@ -83,7 +83,7 @@ function Sum({
   const by =
     chosen.length === 0
       ? ''
-      : `; ${chosen.map(({ path, value }) => `${settingName(path)}: ${showValue(value, path)}`).join(', ')}${fits ? ', chosen to fit' : ' by itself'}`;
+      : `; ${chosen.map(({ path, value }) => `${settingName(path)}: ${showValue(value, path)}`).join(', ')}, chosen for it`;
   return (
     <>
       <strong className="num">{formatBytes(peak.bytes)}</strong> at its peak, {phaseWords(peak.phase)}
