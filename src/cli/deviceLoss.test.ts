@@ -2,8 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openDawn } from '../gpu/dawn.ts';
-import { WebGpu } from '../gpu/webGpu.ts';
+import { ownTestGpu } from '../gpu/testing.ts';
 import { runCli } from './run.ts';
 import { fakeTerminal, writeConversations, writeModel } from './testing.ts';
 
@@ -40,7 +39,7 @@ async function fuse(out: string, losses: readonly Loss[]) {
   const terminal = fakeTerminal(folder);
   const labels: string[][] = [];
   const openGpu = async () => {
-    const gpu = await WebGpu.open(await openDawn());
+    const gpu = await ownTestGpu();
     const mine: string[] = [];
     const loss = losses[labels.push(mine) - 1];
     const { device } = gpu;

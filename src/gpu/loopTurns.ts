@@ -40,9 +40,13 @@ function findLoops(wgsl: string): Loop[] {
   return loops;
 }
 
+/** A few at most, whatever the parameters say. */
+const AT_MOST = /\bmin\(\d+u?, [^()]*\)/gu;
+
 function paramsIn(text: string, meanings: ReadonlyMap<string, string>, seen = new Set<string>()): string[] {
-  const found = [...text.matchAll(/\bparams\.(\w+)/gu)].map(([, name = '']) => name);
-  for (const [name] of text.matchAll(/(?<![.\w])[a-z]\w*/gu)) {
+  const open = text.replace(AT_MOST, '');
+  const found = [...open.matchAll(/\bparams\.(\w+)/gu)].map(([, name = '']) => name);
+  for (const [name] of open.matchAll(/(?<![.\w])[a-z]\w*/gu)) {
     const meaning = meanings.get(name);
     if (meaning === undefined || seen.has(name)) continue;
     seen.add(name);

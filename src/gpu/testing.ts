@@ -12,6 +12,11 @@ export function testGpu(): Promise<Gpu> {
   return shared;
 }
 
+/** A device of its own, for a test that takes it away or changes it. */
+export async function ownTestGpu(): Promise<WebGpu> {
+  return WebGpu.open(await openDawn());
+}
+
 export type TestArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
 
 /**
