@@ -11,6 +11,7 @@ import { folderTensors } from '../models/tensorSource.ts';
 import { loadDecoder } from '../models/weights.ts';
 import { nodeFileSource } from '../storage/nodeStorage.ts';
 import { required } from '../util/errors.ts';
+import { ADAMW } from './testing.ts';
 import { Trainer } from './trainer.ts';
 
 const goldens = join(import.meta.dirname, '../../fixtures/goldens/models');
@@ -41,11 +42,7 @@ async function gradients(name: string, kind: 'all' | 'adapters', recompute: Reco
     parameters,
     batch: BATCH,
     lengths: [LENGTH],
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    clip: 1,
+    ...ADAMW,
     recompute,
   });
   const tokens = Uint32Array.from({ length: BATCH * LENGTH }, (_, i) => (7 * i + 3) % config.vocabSize);

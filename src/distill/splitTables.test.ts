@@ -8,6 +8,7 @@ import { Generator, GREEDY } from '../models/generator.ts';
 import { Scorer } from '../models/scorer.ts';
 import type { TensorSource } from '../models/tensorSource.ts';
 import { decoderTensors, loadDecoder } from '../models/weights.ts';
+import { ADAMW } from './testing.ts';
 import { Trainer } from './trainer.ts';
 
 /** A head of its own, biases, and tables many times as large as a binding may be. */
@@ -56,11 +57,7 @@ async function trained(gpu: Gpu, tied: boolean) {
     parameters,
     batch: BATCH,
     lengths: [LENGTH],
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    clip: 1,
+    ...ADAMW,
   });
   const rows = BATCH * LENGTH;
   const ids = Uint32Array.from(testValues(rows, 7), (x) => Math.floor(((x + 1) / 2) * config.vocabSize));

@@ -11,6 +11,7 @@ import type { Parameters } from '../models/parameters.ts';
 import type { Precision, TensorSource } from '../models/tensorSource.ts';
 import { decoderTensors, type LoadOptions, loadDecoder } from '../models/weights.ts';
 import { findNumberFault } from './faultSearch.ts';
+import { ADAMW } from './testing.ts';
 import { type MicroBatch, Trainer, type TrainerOptions } from './trainer.ts';
 
 const LLAMA = {
@@ -89,11 +90,7 @@ function randomMicro(vocab: number, seed: number, kept = 0): MicroBatch {
 const COMMON = {
   batch: BATCH,
   lengths: [LENGTH],
-  beta1: 0.9,
-  beta2: 0.999,
-  epsilon: 1e-8,
-  weightDecay: 0,
-  clip: 1,
+  ...ADAMW,
 };
 
 async function fullTrainer(

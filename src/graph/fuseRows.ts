@@ -16,6 +16,7 @@ import { ropeIntoCache } from '../kernels/ropeIntoCache.ts';
 import { MOST_ROWS, type RowProducts, rowProducts, rowProductsBuffers } from '../kernels/rowProducts.ts';
 import { formatName } from '../kernels/weightFormat.ts';
 import { required } from '../util/errors.ts';
+import { written } from './recompute.ts';
 import type { Tensor } from './tensor.ts';
 
 type One = Dispatch<Tensor>;
@@ -52,23 +53,19 @@ function isPlain({ buffers, shape }: Product): boolean {
   );
 }
 
-function isWritten({ kernel }: One, name: string): boolean {
-  return kernel.buffers.some((buffer) => buffer.name === name && buffer.writable);
-}
-
 function touches(one: One, tensor: Tensor): boolean {
   return Object.values(one.buffers).includes(tensor);
 }
 
 function writes(one: One, tensor: Tensor): boolean {
-  return Object.entries(one.buffers).some(([name, buffer]) => buffer === tensor && isWritten(one, name));
+  return written(one).includes(tensor);
 }
 
 /** Whether `one` may run before all of `between`. */
 function mayMoveUp(one: One, between: readonly One[]): boolean {
   return between.every((other) =>
-    Object.entries(one.buffers).every(([name, tensor]) =>
-      isWritten(one, name) ? !touches(other, tensor) : !writes(other, tensor),
+    Object.values(one.buffers).every((tensor) =>
+      writes(one, tensor) ? !touches(other, tensor) : !writes(other, tensor),
     ),
   );
 }
@@ -212,8 +209,7 @@ function normBefore(
   const others = (tensor: Tensor) => touching(tensor).filter((one) => one !== norm && !members.includes(one));
   if (others(x).length + others(rstd).length > 0) return undefined;
   const between = left.slice(at + 1, index).filter((one): one is One => one !== undefined);
-  const written = members.some((one) => writes(one, source)) || between.some((one) => writes(one, source));
-  return written ? undefined : at;
+  return [...members, ...between].some((one) => writes(one, source)) ? undefined : at;
 }
 
 /** `rope` on q, `rope` on k and `cacheWrite`, one right behind the other. */

@@ -22,7 +22,7 @@ export interface Cheap {
 }
 
 /** Tensors that a dispatch writes. */
-function written({ kernel, buffers }: Dispatch<Tensor>): Tensor[] {
+export function written({ kernel, buffers }: Dispatch<Tensor>): Tensor[] {
   return kernel.buffers.flatMap(({ name, writable }) => {
     const tensor = writable ? buffers[name] : undefined;
     return tensor ? [tensor] : [];

@@ -17,6 +17,7 @@ import {
   type Kernel,
   LINEAR_GROUP,
   linearGrid,
+  madeOnce,
   read,
   write,
 } from '../gpu/kernel.ts';
@@ -97,7 +98,7 @@ function reduce(combine: (a: string, b: string) => string): string {
  * One workgroup a span, head and row. A thread makes the scores of every 128th key of the span; then the threads spread
  * over the vec4 columns of the head and, as far as they reach, over keys, and add up the weighted values.
  */
-function spanKernel(single: boolean, capped: boolean): Kernel {
+const spanKernel = madeOnce((single: boolean, capped: boolean): Kernel => {
   const target: Record<string, BufferSpec> = single
     ? { o: write('vec4<f32>') }
     : { scratch: write('vec4<f32>') };
@@ -172,7 +173,7 @@ ${reduce((a, b) => `${a} + ${b}`)}
   }
 }`,
   });
-}
+});
 
 /** o from the sums of the spans; one workgroup a head and row. */
 const combineKernel = defineKernel({

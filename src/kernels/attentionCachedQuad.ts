@@ -4,7 +4,7 @@
  * that a key is read once for all heads, and the four lanes of a quad read the queries for each other; then over the
  * columns of the head, so that a value is read once, with the weights of four keys shared alike.
  */
-import { type BufferSpec, defineKernel, type Kernel, read, write } from '../gpu/kernel.ts';
+import { type BufferSpec, defineKernel, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
 import { ATTENTION_PARAMS, attentionCommon, LOWEST, unroll } from './attentionScore.ts';
 
 /** Words of workgroup memory for weights: the heads of a group share them out. */
@@ -24,41 +24,31 @@ export interface CachedFrame {
   readonly params: Readonly<Record<string, 'u32' | 'f32'>>;
 }
 
-const kernels = new Map<string, Kernel>();
-
 /**
  * @param group query heads that share a key head
  * @param single one span holds all keys: `o` is written; else sums and (largest score, total) a head and span go to `scratch`
  */
-export function quadSpanKernel(
-  group: number,
-  single: boolean,
-  frame: CachedFrame,
-  capped: boolean,
-  share = true,
-): Kernel {
-  const name = `attention.cached.${share ? 'quad' : 'lanes'}${group}${single ? '.single' : ''}${capped ? '.cap' : ''}`;
-  const known = kernels.get(name);
-  if (known) return known;
-  const target: Record<string, BufferSpec> = single
-    ? { o: write('vec4<f32>') }
-    : { scratch: write('vec4<f32>') };
-  const kernel = defineKernel<string, string>({
-    name,
-    buffers: {
-      q: read('vec4<f32>'),
-      k: read('vec4<f32>'),
-      v: read('vec4<f32>'),
-      state: read('u32'),
-      ...target,
-    },
-    params: { ...ATTENTION_PARAMS, ...frame.params },
-    ...(share && { enable: ['subgroups'], fallback: quadSpanKernel(group, single, frame, capped, false) }),
-    code: spanCode(group, single, frame, capped, share),
-  });
-  kernels.set(name, kernel);
-  return kernel;
-}
+export const quadSpanKernel = madeOnce(
+  (group: number, single: boolean, frame: CachedFrame, capped: boolean, share: boolean = true): Kernel => {
+    const name = `attention.cached.${share ? 'quad' : 'lanes'}${group}${single ? '.single' : ''}${capped ? '.cap' : ''}`;
+    const target: Record<string, BufferSpec> = single
+      ? { o: write('vec4<f32>') }
+      : { scratch: write('vec4<f32>') };
+    return defineKernel<string, string>({
+      name,
+      buffers: {
+        q: read('vec4<f32>'),
+        k: read('vec4<f32>'),
+        v: read('vec4<f32>'),
+        state: read('u32'),
+        ...target,
+      },
+      params: { ...ATTENTION_PARAMS, ...frame.params },
+      ...(share && { enable: ['subgroups'], fallback: quadSpanKernel(group, single, frame, capped, false) }),
+      code: spanCode(group, single, frame, capped, share),
+    });
+  },
+);
 
 function spanCode(
   group: number,

@@ -10,7 +10,7 @@
  * and merges all elements; mergekit divides and merges the selected ones. Give `selection` for the latter two kinds of
  * "selected": elements outside it count as 0. Grid and cost: see deltaTile.ts.
  */
-import { type Dispatch, defineKernel, dispatch, type Kernel, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
 import { KEPT, SELECTION_SPECS, type Selection } from './deltaSelect.ts';
 import {
   type DeltaShape,
@@ -26,23 +26,15 @@ import {
 
 export type MergeMethod = { readonly kind: 'linear' } | { readonly kind: 'sce'; readonly divide: boolean };
 
-const kernels = new Map<string, Kernel>();
-
-function mergeKernel(
-  kind: DeltaSource<unknown>['kind'],
-  sources: number,
-  method: MergeMethod,
-  selected: boolean,
-): Kernel {
-  const word = method.kind === 'sce' && method.divide ? 'sceDivided' : method.kind;
-  const name = `deltaMerge.${word}.${kind}.${sources}${selected ? '.selected' : ''}`;
-  const known = kernels.get(name);
-  if (known) return known;
-  const all = upTo(sources);
-  const merged = (t: number) =>
-    method.kind === 'linear'
-      ? `let result = ${all.map((s) => `w${s} * d${s}_${t}`).join(' + ')};`
-      : `let total = ${all.map((s) => `d${s}_${t}`).join(' + ')};
+const mergeKernel = madeOnce(
+  (kind: DeltaSource<unknown>['kind'], sources: number, method: MergeMethod, selected: boolean): Kernel => {
+    const word = method.kind === 'sce' && method.divide ? 'sceDivided' : method.kind;
+    const name = `deltaMerge.${word}.${kind}.${sources}${selected ? '.selected' : ''}`;
+    const all = upTo(sources);
+    const merged = (t: number) =>
+      method.kind === 'linear'
+        ? `let result = ${all.map((s) => `w${s} * d${s}_${t}`).join(' + ')};`
+        : `let total = ${all.map((s) => `d${s}_${t}`).join(' + ')};
     let elected = select(vec4<f32>(-1.0), vec4<f32>(1.0), total >= vec4<f32>(0.0));
     ${all
       .map(
@@ -56,7 +48,7 @@ function mergeKernel(
     let result = sum / select(weight, vec4<f32>(1.0), weight == vec4<f32>(0.0));`
         : 'let result = sum;'
     }`;
-  const body = (t: number) => `
+    const body = (t: number) => `
     ${
       selected
         ? `let keep = kept(at${t}); ${all.map((s) => `d${s}_${t} = select(vec4<f32>(0.0), d${s}_${t}, keep);`).join(' ')}`
@@ -70,23 +62,22 @@ function mergeKernel(
     }`,
       )
       .join('\n    ')}`;
-  const made = defineKernel<string, string>({
-    name,
-    buffers: {
-      ...sourceSpecs(kind),
-      weights: read('f32'),
-      ...(selected ? SELECTION_SPECS : {}),
-      delta: write('f32'),
-    },
-    params: { ...TILE_PARAMS, weightStart: 'u32', accumulate: 'u32' },
-    code: `${selected ? KEPT : ''}${tileCode(kind, sources, {
-      before: all.map((s) => `let w${s} = weights[params.weightStart + ${s}u];`).join(' '),
-      body,
-    })}`,
-  });
-  kernels.set(name, made);
-  return made;
-}
+    return defineKernel<string, string>({
+      name,
+      buffers: {
+        ...sourceSpecs(kind),
+        weights: read('f32'),
+        ...(selected ? SELECTION_SPECS : {}),
+        delta: write('f32'),
+      },
+      params: { ...TILE_PARAMS, weightStart: 'u32', accumulate: 'u32' },
+      code: `${selected ? KEPT : ''}${tileCode(kind, sources, {
+        before: all.map((s) => `let w${s} = weights[params.weightStart + ${s}u];`).join(' '),
+        body,
+      })}`,
+    });
+  },
+);
 
 /**
  * @param buffers `weights` f32 with this matrix's w_1 … w_S from `weightStart` on; `delta` f32 [rows, columns], written,

@@ -8,7 +8,7 @@
  * bits find the variance, three more the index among its equals. k is the product in double precision, rounded as the
  * host would round it. 14 dispatches; none of this is needed for τ = 1.
  */
-import { type Dispatch, defineKernel, dispatch, type Kernel, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import {
   type DeltaShape,
@@ -52,12 +52,8 @@ fn kept(at: vec4<u32>) -> vec4<bool> {
 /** The buffers that `KEPT` reads. */
 export const SELECTION_SPECS = { variance: read('f32'), selection: read('u32') };
 
-const varianceKernels = new Map<string, Kernel>();
-
-function varianceKernel(kind: DeltaSource<unknown>['kind'], sources: number): Kernel {
+const varianceKernel = madeOnce((kind: DeltaSource<unknown>['kind'], sources: number): Kernel => {
   const name = `deltaSelect.variance.${kind}.${sources}`;
-  const known = varianceKernels.get(name);
-  if (known) return known;
   const others = upTo(sources).slice(1);
   // Deviations from source 0, so that equal deltas have variance 0 exactly.
   const body = (t: number) => `
@@ -65,15 +61,13 @@ function varianceKernel(kind: DeltaSource<unknown>['kind'], sources: number): Ke
     let mean = (${['vec4<f32>(0.0)', ...others.map((s) => `e${s}`)].join(' + ')}) / ${sources}.0;
     let v = (${['mean * mean', ...others.map((s) => `(e${s} - mean) * (e${s} - mean)`)].join(' + ')}) / ${sources}.0;
     ${['x', 'y', 'z', 'w'].map((c) => `if (inside${t}.${c}) { variance[at${t}.${c}] = v.${c}; }`).join(' ')}`;
-  const made = defineKernel<string, string>({
+  return defineKernel<string, string>({
     name,
     buffers: { ...sourceSpecs(kind), variance: write('f32') },
     params: TILE_PARAMS,
     code: tileCode(kind, sources, { body }),
   });
-  varianceKernels.set(name, made);
-  return made;
-}
+});
 
 // stage 0: digits of the variance; stage 1: digits of the inverted index among the elements at the threshold.
 const histogramKernel = defineKernel({

@@ -2,7 +2,7 @@
  * What merge weights and the view of conflicts need to know of one matrix: energies of the deltas and where their signs
  * disagree. Two stages in a fixed order: each group adds up its tiles, then one group a number adds up the groups.
  */
-import { type Dispatch, defineKernel, dispatch, type Kernel, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
 import { KEPT, SELECTION_SPECS, type Selection } from './deltaSelect.ts';
 import {
   type DeltaShape,
@@ -86,15 +86,12 @@ function pairs(sources: number): [number, number][] {
   );
 }
 
-const kernels = new Map<string, Kernel>();
-
-function statsKernel(kind: DeltaSource<unknown>['kind'], sources: number, selected: boolean): Kernel {
-  const name = `deltaStats.${kind}.${sources}${selected ? '.selected' : ''}`;
-  const known = kernels.get(name);
-  if (known) return known;
-  const all = upTo(sources);
-  const count = deltaStatsCount(sources);
-  const body = (t: number) => `
+const statsKernel = madeOnce(
+  (kind: DeltaSource<unknown>['kind'], sources: number, selected: boolean): Kernel => {
+    const name = `deltaStats.${kind}.${sources}${selected ? '.selected' : ''}`;
+    const all = upTo(sources);
+    const count = deltaStatsCount(sources);
+    const body = (t: number) => `
     let total = ${all.map((s) => `d${s}_${t}`).join(' + ')};
     let elected = select(vec4<f32>(-1.0), vec4<f32>(1.0), total >= vec4<f32>(0.0));
     ${selected ? `let keep = select(vec4<f32>(0.0), vec4<f32>(1.0), kept(at${t}));` : ''}
@@ -118,9 +115,9 @@ function statsKernel(kind: DeltaSource<unknown>['kind'], sources: number, select
       select(vec4<f32>(0.0), vec4<f32>(1.0), sign(d${s}_${t}) * sign(d${u}_${t}) < vec4<f32>(0.0)));`;
       })
       .join('\n    ')}`;
-  const batches = upTo(Math.ceil(count / BATCH)).map((batch) => {
-    const numbers = upTo(Math.min(BATCH, count - batch * BATCH));
-    return `
+    const batches = upTo(Math.ceil(count / BATCH)).map((batch) => {
+      const numbers = upTo(Math.min(BATCH, count - batch * BATCH));
+      return `
   ${numbers.map((i) => `terms[${i}u * ${TILE_THREADS}u + lane] = n${batch * BATCH + i};`).join(' ')}
   workgroupBarrier();
   if (lane < ${numbers.length}u) {
@@ -129,12 +126,12 @@ function statsKernel(kind: DeltaSource<unknown>['kind'], sources: number, select
     partials[(group.y * groups.x + group.x) * ${count}u + ${batch * BATCH}u + lane] = sum;
   }
   workgroupBarrier();`;
-  });
-  const made = defineKernel<string, string>({
-    name,
-    buffers: { ...sourceSpecs(kind), ...(selected ? SELECTION_SPECS : {}), partials: write('f32') },
-    params: TILE_PARAMS,
-    code: `var<workgroup> terms: array<f32, ${BATCH * TILE_THREADS}>;
+    });
+    return defineKernel<string, string>({
+      name,
+      buffers: { ...sourceSpecs(kind), ...(selected ? SELECTION_SPECS : {}), partials: write('f32') },
+      params: TILE_PARAMS,
+      code: `var<workgroup> terms: array<f32, ${BATCH * TILE_THREADS}>;
 ${selected ? KEPT : ''}${tileCode(kind, sources, {
   before: upTo(count)
     .map((i) => `var n${i} = 0.0;`)
@@ -143,10 +140,9 @@ ${selected ? KEPT : ''}${tileCode(kind, sources, {
   after: batches.join('\n'),
   zeroOutside: true,
 })}`,
-  });
-  kernels.set(name, made);
-  return made;
-}
+    });
+  },
+);
 
 const sumKernel = defineKernel({
   name: 'deltaStats.sum',

@@ -19,6 +19,7 @@ import {
   defineKernel,
   dispatch,
   type Kernel,
+  madeOnce,
   read,
   write,
 } from '../gpu/kernel.ts';
@@ -248,43 +249,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 }`;
 }
 
-const kernels = new Map<string, Kernel>();
-
-function kernelFor(part: 'stats' | 'gradient', mode: Mode, capped: boolean): Kernel {
+const kernelFor = madeOnce((part: 'stats' | 'gradient', mode: Mode, capped: boolean): Kernel => {
   const name = `headLoss.${part}.${mode}${capped ? '.capped' : ''}`;
-  const known = kernels.get(name);
-  if (known) return known;
   const teacher: Record<string, BufferSpec> =
     mode === 'none' ? {} : { teacherIds: read('u32'), teacherProbs: read('f32'), teacherCounts: read('u32') };
-  const made: Kernel =
-    part === 'stats'
-      ? defineKernel({
-          name,
-          buffers: {
-            logits: read('f32'),
-            labels: read('i32'),
-            ...teacher,
-            losses: write('f32'),
-            stats: write('f32'),
-          },
-          params: { rowStart: 'u32', vocabulary: 'u32', kept: 'u32', cap: 'f32', ratioLimit: 'f32' },
-          code: statsCode(mode, capped),
-        })
-      : defineKernel({
-          name,
-          buffers: {
-            logits: write('f32'),
-            labels: read('i32'),
-            weights: read('f32'),
-            stats: read('f32'),
-            ...teacher,
-          },
-          params: { rowStart: 'u32', vocabulary: 'u32', kept: 'u32', cap: 'f32' },
-          code: gradientCode(mode, capped),
-        });
-  kernels.set(name, made);
-  return made;
-}
+  return part === 'stats'
+    ? defineKernel({
+        name,
+        buffers: {
+          logits: read('f32'),
+          labels: read('i32'),
+          ...teacher,
+          losses: write('f32'),
+          stats: write('f32'),
+        },
+        params: { rowStart: 'u32', vocabulary: 'u32', kept: 'u32', cap: 'f32', ratioLimit: 'f32' },
+        code: statsCode(mode, capped),
+      })
+    : defineKernel({
+        name,
+        buffers: {
+          logits: write('f32'),
+          labels: read('i32'),
+          weights: read('f32'),
+          stats: read('f32'),
+          ...teacher,
+        },
+        params: { rowStart: 'u32', vocabulary: 'u32', kept: 'u32', cap: 'f32' },
+        code: gradientCode(mode, capped),
+      });
+});
 
 /**
  * Losses of the rows rowStart … rowStart + chunkRows of the batch, and with `gradient` the logits overwritten by

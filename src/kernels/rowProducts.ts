@@ -11,6 +11,7 @@ import {
   defineKernel,
   dispatch,
   type Kernel,
+  madeOnce,
   read,
   write,
 } from '../gpu/kernel.ts';
@@ -158,18 +159,14 @@ const PARAMS = {
   norm_offset: 'f32',
 } as const;
 
-const kernels = new Map<string, Kernel>();
-
-function rowKernel(shape: KernelShape, frame: RowFrame): Kernel {
+const rowKernel = madeOnce((shape: KernelShape, frame: RowFrame): Kernel => {
   const { left, right, parts, bias, residual, norm, gate } = shape;
   const extras = [bias && 'bias', residual && 'residual', norm && 'norm', gate].filter(Boolean);
   const name = ['rows', operandName(left), operandName(right), `${parts}`, frame.name, ...extras].join('.');
-  const known = kernels.get(name);
-  if (known) return known;
   const fallback = frame.share
     ? rowKernel(shape, { ...frame, share: false, name: `${frame.name}alone` })
     : undefined;
-  const kernel = defineKernel<string, string>({
+  return defineKernel<string, string>({
     name,
     buffers: kernelBuffers(shape),
     params: PARAMS,
@@ -184,9 +181,7 @@ function rowKernel(shape: KernelShape, frame: RowFrame): Kernel {
       rowBody(shape, frame),
     ].join('\n'),
   });
-  kernels.set(name, kernel);
-  return kernel;
-}
+});
 
 function kernelBuffers({
   left,
