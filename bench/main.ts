@@ -6,7 +6,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { WebGpu } from '../src/gpu/webGpu.ts';
+import { WebGpuDevice } from '../src/device/webgpu/webGpuDevice.ts';
 import { targetChart } from './chart.ts';
 import { DECODE, LORA, SMALL_LORA } from './decodeCase.ts';
 import { writeSection } from './document.ts';
@@ -44,8 +44,8 @@ const ABLE: Readonly<Record<'step' | 'f32' | 'q4' | 'decode', readonly string[]>
 const print = (text = '') => console.log(text);
 
 async function describeAdapter(): Promise<{ adapter: string; software: boolean }> {
-  const gpu = await WebGpu.open(await provideNavigatorGpu());
-  return { adapter: gpu.name, software: gpu.info.software };
+  const device = await WebGpuDevice.open(await provideNavigatorGpu());
+  return { adapter: device.name, software: device.info.software };
 }
 
 class Bench {

@@ -9,10 +9,10 @@
  * adapters processor time is given too, since it depends less on what else runs.
  */
 import { parseArgs } from 'node:util';
-import { openDawn } from '../src/gpu/dawn.ts';
-import type { DeviceBuffer } from '../src/gpu/deviceBuffer.ts';
-import type { Dispatch } from '../src/gpu/kernel.ts';
-import { WebGpu } from '../src/gpu/webGpu.ts';
+import type { DeviceBuffer } from '../src/device/deviceBuffer.ts';
+import type { Dispatch } from '../src/device/kernel.ts';
+import { openDawn } from '../src/device/webgpu/dawn.ts';
+import { WebGpuDevice } from '../src/device/webgpu/webGpuDevice.ts';
 import { type MatrixOperand, matmulNN, matmulNT, matmulTN, type Tuning } from '../src/kernels/matmul.ts';
 import type { Strategy } from '../src/kernels/matmulStrategy.ts';
 import { dataBytes, formatName, scaleBytes, type WeightFormat } from '../src/kernels/weightFormat.ts';
@@ -43,9 +43,9 @@ const { values: options } = parseArgs({
     tuning: { type: 'string' },
   },
 });
-const gpu = await WebGpu.open(await openDawn());
-const tuning = (options.tuning ?? (gpu.info.software ? 'software' : 'gpu')) as Tuning;
-const sizes = (options.sizes ?? (gpu.info.software ? '256,512,1024' : '1024,2048,4096'))
+const device = await WebGpuDevice.open(await openDawn());
+const tuning = (options.tuning ?? (device.info.software ? 'software' : 'gpu')) as Tuning;
+const sizes = (options.sizes ?? (device.info.software ? '256,512,1024' : '1024,2048,4096'))
   .split(',')
   .map(Number);
 
@@ -63,7 +63,7 @@ const shared = new Map<string, DeviceBuffer>();
 
 function buffer(label: string, words: number, mask: number, bias: number): DeviceBuffer {
   const known = shared.get(`${label} ${words}`);
-  const made = known ?? gpu.createFrom(fill(words, mask, bias), label);
+  const made = known ?? device.createFrom(fill(words, mask, bias), label);
   shared.set(`${label} ${words}`, made);
   return made;
 }
@@ -103,17 +103,17 @@ function product(
 
 async function measure(candidates: readonly Candidate[]): Promise<void> {
   const repeats = (flop: number) =>
-    gpu.info.software ? 1 : Math.max(2, Math.min(400, Math.round(1e12 / (flop + 1e9))));
+    device.info.software ? 1 : Math.max(2, Math.min(400, Math.round(1e12 / (flop + 1e9))));
   const programs = candidates.map(({ dispatch, flop }) =>
-    gpu.record(new Array<Dispatch<DeviceBuffer>>(repeats(flop)).fill(dispatch), 'bench'),
+    device.record(new Array<Dispatch<DeviceBuffer>>(repeats(flop)).fill(dispatch), 'bench'),
   );
   for (let round = 0; round <= Number(options.rounds); round++) {
     for (const [index, candidate] of candidates.entries()) {
-      await gpu.idle();
+      await device.idle();
       const cpu = process.cpuUsage();
       const start = performance.now();
       programs[index]?.submit();
-      await gpu.idle();
+      await device.idle();
       const times = repeats(candidate.flop);
       const { user, system } = process.cpuUsage(cpu);
       if (round === 0) continue;
@@ -122,13 +122,13 @@ async function measure(candidates: readonly Candidate[]): Promise<void> {
     }
   }
   for (const program of programs) program.dispose();
-  for (const one of shared.values()) gpu.destroyBuffer(one);
+  for (const one of shared.values()) device.destroyBuffer(one);
   shared.clear();
 }
 
 function report(candidates: readonly Candidate[]): void {
   for (const { label, flop, weightBytes, bestMs, bestCpuMs } of candidates) {
-    const perCpu = gpu.info.software
+    const perCpu = device.info.software
       ? `${(flop / bestCpuMs / 1e6).toFixed(1).padStart(8)} per CPU second`
       : '';
     const rates = `${(flop / bestMs / 1e6).toFixed(1).padStart(9)} GFLOP/s ${(weightBytes / bestMs / 1e6).toFixed(1).padStart(7)} GB/s`;

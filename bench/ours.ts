@@ -1,5 +1,5 @@
 /** Alloy's own engine: train steps, generation and the matrix product kernel. */
-import { WebGpu } from '../src/gpu/webGpu.ts';
+import { WebGpuDevice } from '../src/device/webgpu/webGpuDevice.ts';
 import { matmulNT } from '../src/kernels/matmul.ts';
 import type { BenchEngine, MatmulCase, MatmulRunner } from './engine.ts';
 import { matmulInput, matmulWeights, packedWeights } from './matmulCase.ts';
@@ -8,8 +8,8 @@ import { openLora, openStep } from './oursTrain.ts';
 import { watch } from './watch.ts';
 
 export async function openOurs(): Promise<BenchEngine> {
-  const gpu = await WebGpu.open();
-  const watched = watch(gpu);
+  const device = await WebGpuDevice.open();
+  const watched = watch(device);
   const fresh = <T>(open: () => T): T => {
     watched.reset();
     return open();
@@ -17,39 +17,39 @@ export async function openOurs(): Promise<BenchEngine> {
   return {
     name: 'alloy',
     version: 'this tree',
-    openStep: (trainCase) => fresh(() => openStep(gpu, watched, trainCase)),
-    openLora: (loraCase) => fresh(() => openLora(gpu, watched, loraCase)),
-    openDecode: (decodeCase) => fresh(() => openDecode(gpu, decodeCase)),
-    openMatmul: async (matmulCase) => fresh(() => openMatmul(gpu, matmulCase)),
+    openStep: (trainCase) => fresh(() => openStep(device, watched, trainCase)),
+    openLora: (loraCase) => fresh(() => openLora(device, watched, loraCase)),
+    openDecode: (decodeCase) => fresh(() => openDecode(device, decodeCase)),
+    openMatmul: async (matmulCase) => fresh(() => openMatmul(device, matmulCase)),
     profile: () => watched.profile(),
   };
 }
 
-function openMatmul(gpu: WebGpu, matmulCase: MatmulCase): MatmulRunner {
+function openMatmul(device: WebGpuDevice, matmulCase: MatmulCase): MatmulRunner {
   const { rows: m, outputs: n, inputs: k } = matmulCase;
-  const x = gpu.createFrom(matmulInput(matmulCase), 'x');
-  const y = gpu.createBuffer(4 * m * n, 'y');
-  const weight = matmulCase.weights === 'f32' ? f32Weight(gpu, matmulCase) : q4Weight(gpu, matmulCase);
-  const product = matmulNT({ x, weight, y }, { m, n, k }, gpu.info.software ? 'software' : 'gpu');
-  const program = gpu.record([product], matmulCase.name);
+  const x = device.createFrom(matmulInput(matmulCase), 'x');
+  const y = device.createBuffer(4 * m * n, 'y');
+  const weight = matmulCase.weights === 'f32' ? f32Weight(device, matmulCase) : q4Weight(device, matmulCase);
+  const product = matmulNT({ x, weight, y }, { m, n, k }, device.info.software ? 'software' : 'gpu');
+  const program = device.record([product], matmulCase.name);
   return {
     async run(count) {
       for (let i = 0; i < count; i++) program.submit();
-      await gpu.idle();
+      await device.idle();
     },
     firstRow() {
       program.submit();
-      return gpu.downloadF32(y, n);
+      return device.downloadF32(y, n);
     },
   };
 }
 
-function f32Weight(gpu: WebGpu, matmulCase: MatmulCase) {
-  return { format: { kind: 'f32' as const }, data: gpu.createFrom(matmulWeights(matmulCase), 'W') };
+function f32Weight(device: WebGpuDevice, matmulCase: MatmulCase) {
+  return { format: { kind: 'f32' as const }, data: device.createFrom(matmulWeights(matmulCase), 'W') };
 }
 
 /** The same nibbles and scales as in the ONNX model; the zero point becomes the minimum −8 · scale. */
-function q4Weight(gpu: WebGpu, matmulCase: MatmulCase) {
+function q4Weight(device: WebGpuDevice, matmulCase: MatmulCase) {
   const { nibbles, scales } = packedWeights(matmulCase);
   const pairs = new Float32Array(2 * scales.length);
   scales.forEach((scale, group) => {
@@ -57,7 +57,7 @@ function q4Weight(gpu: WebGpu, matmulCase: MatmulCase) {
   });
   return {
     format: { kind: 'affine' as const, bits: 4 as const, group: 32 as const, scales: 'f32' as const },
-    data: gpu.createFrom(nibbles, 'W'),
-    scales: gpu.createFrom(pairs, 'scales'),
+    data: device.createFrom(nibbles, 'W'),
+    scales: device.createFrom(pairs, 'scales'),
   };
 }

@@ -1,5 +1,5 @@
 /** Generation with `Generator`. */
-import type { Gpu } from '../src/gpu/gpu.ts';
+import type { Device } from '../src/device/device.ts';
 import { Generator, GREEDY } from '../src/models/generator.ts';
 import type { TensorSource } from '../src/models/tensorSource.ts';
 import { decoderTensors, loadDecoder } from '../src/models/weights.ts';
@@ -30,11 +30,11 @@ export function packedTensors(decodeCase: DecodeCase): TensorSource {
   };
 }
 
-export async function openDecode(gpu: Gpu, decodeCase: DecodeCase): Promise<DecodeRunner> {
+export async function openDecode(device: Device, decodeCase: DecodeCase): Promise<DecodeRunner> {
   const config = decodeConfig(decodeCase);
-  const { weights } = await loadDecoder(gpu, config, packedTensors(decodeCase));
+  const { weights } = await loadDecoder(device, config, packedTensors(decodeCase));
   const capacity = decodeCase.prompt + decodeCase.answer;
-  const generator = new Generator(gpu, config, weights, { capacity });
+  const generator = new Generator(device, config, weights, { capacity });
   const tokens = decodeTokens(decodeCase, decodeCase.prompt);
   const row = await generator.prompt(tokens);
   return {

@@ -1,6 +1,7 @@
 /** The steps of `Trainer`: on fully trainable weights, and on adapters of a 4-bit model. */
+
+import type { Device } from '../src/device/device.ts';
 import { type MicroBatch, Trainer } from '../src/distill/trainer.ts';
-import type { Gpu } from '../src/gpu/gpu.ts';
 import { TrainableAdapters } from '../src/models/adapters.ts';
 import { parseConfig } from '../src/models/config.ts';
 import type { TensorSource } from '../src/models/tensorSource.ts';
@@ -28,7 +29,7 @@ const OPTIMIZER = {
   clip: 0,
 };
 
-export async function openStep(gpu: Gpu, watched: Watched, trainCase: TrainCase): Promise<Stepper> {
+export async function openStep(device: Device, watched: Watched, trainCase: TrainCase): Promise<Stepper> {
   const { width, layers, heads, feedForward, vocab, tokens, batch } = trainCase;
   const config = parseConfig(
     {
@@ -44,9 +45,9 @@ export async function openStep(gpu: Gpu, watched: Watched, trainCase: TrainCase)
     },
     trainCase.name,
   );
-  const loaded = await loadDecoder(gpu, config, hashedTensors(trainCase), { trainable: true });
+  const loaded = await loadDecoder(device, config, hashedTensors(trainCase), { trainable: true });
   const parameters = required(loaded.parameters, 'parameters');
-  const trainer = new Trainer(gpu, {
+  const trainer = new Trainer(device, {
     config,
     weights: loaded.weights,
     parameters,
@@ -55,18 +56,18 @@ export async function openStep(gpu: Gpu, watched: Watched, trainCase: TrainCase)
     ...OPTIMIZER,
   });
   const { inputs, targets } = batchOf(trainCase);
-  return stepper(gpu, watched, trainer, tokens, Uint32Array.from(inputs), targets);
+  return stepper(device, watched, trainer, tokens, Uint32Array.from(inputs), targets);
 }
 
-export async function openLora(gpu: Gpu, watched: Watched, loraCase: LoraCase): Promise<Stepper> {
+export async function openLora(device: Device, watched: Watched, loraCase: LoraCase): Promise<Stepper> {
   const { model, rank, batch, tokens } = loraCase;
   const config = decodeConfig(model);
-  const { weights } = await loadDecoder(gpu, config, packedTensors(model));
+  const { weights } = await loadDecoder(device, config, packedTensors(model));
   const matrices = Object.keys(required(weights.layers[0], 'layer').matrices);
-  const adapters = new TrainableAdapters(gpu, config, weights, { rank, alpha: 2 * rank, matrices });
+  const adapters = new TrainableAdapters(device, config, weights, { rank, alpha: 2 * rank, matrices });
   adapters.initialise(1);
   const { parameters } = adapters;
-  const trainer = new Trainer(gpu, {
+  const trainer = new Trainer(device, {
     config,
     weights: adapters.weights,
     parameters,
@@ -76,11 +77,11 @@ export async function openLora(gpu: Gpu, watched: Watched, loraCase: LoraCase): 
   });
   const ids = decodeTokens(model, batch * tokens + 1);
   const targets = Int32Array.from(ids.slice(1));
-  return stepper(gpu, watched, trainer, tokens, Uint32Array.from(ids.slice(0, -1)), targets);
+  return stepper(device, watched, trainer, tokens, Uint32Array.from(ids.slice(0, -1)), targets);
 }
 
 function stepper(
-  gpu: Gpu,
+  device: Device,
   watched: Watched,
   trainer: Trainer,
   length: number,
@@ -96,17 +97,17 @@ function stepper(
   let jsMs = Number.POSITIVE_INFINITY;
   return {
     async step() {
-      const before = { ...gpu.stats };
+      const before = { ...device.stats };
       const js = { ...watched.js };
       await trainer.step([micro], ADAMW.learningRate, ++step);
       const [loss] = await trainer.readLosses();
       jsMs = Math.min(jsMs, watched.js.ms - js.ms);
       counts = {
-        submits: gpu.stats.submits - before.submits,
-        bindGroups: gpu.stats.bindGroups - before.bindGroups,
-        buffersMade: gpu.stats.buffersMade - before.buffersMade,
-        pipelines: gpu.stats.pipelines,
-        peakMegabytes: gpu.stats.peakBytes / 2 ** 20,
+        submits: device.stats.submits - before.submits,
+        bindGroups: device.stats.bindGroups - before.bindGroups,
+        buffersMade: device.stats.buffersMade - before.buffersMade,
+        pipelines: device.stats.pipelines,
+        peakMegabytes: device.stats.peakBytes / 2 ** 20,
         dispatches: watched.js.dispatches - js.dispatches,
         jsMs,
       };

@@ -1,4 +1,4 @@
-import type { Gpu, Program } from '../src/gpu/gpu.ts';
+import type { Device, Program } from '../src/device/device.ts';
 
 /** Time of one kernel in one replay of the programs that were watched. */
 export interface KernelTime {
@@ -18,11 +18,11 @@ export interface Watched {
 }
 
 /** Measures the device's programs from outside, without a line in the engine. */
-export function watch(gpu: Gpu): Watched {
+export function watch(device: Device): Watched {
   const programs = new Set<Program>();
   const js = { ms: 0, dispatches: 0 };
-  const record = gpu.record.bind(gpu);
-  gpu.record = (dispatches, label) => {
+  const record = device.record.bind(device);
+  device.record = (dispatches, label) => {
     const program = record(dispatches, label);
     const [submit, dispose] = [program.submit.bind(program), program.dispose.bind(program)];
     program.submit = (...args) => {

@@ -1,6 +1,6 @@
 /** What `onnx.spec.ts` runs in the page: rows of one model through our decoder and through onnxruntime-web. */
 import onnxWasm from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url';
-import { WebGpu } from '../src/gpu/webGpu.ts';
+import { WebGpuDevice } from '../src/device/webgpu/webGpuDevice.ts';
 import { loadOnnx } from '../src/models/onnxModel.ts';
 import type { OnnxPlace } from '../src/models/onnxRuntime.ts';
 import { rowScorer } from '../src/models/rowScorer.ts';
@@ -35,21 +35,24 @@ function difference(a: ScoredRows, b: ScoredRows): number {
 
 async function compare(places: readonly OnnxPlace[]): Promise<OnnxComparison> {
   provideOnnxHost({ wasm: async () => new URL(onnxWasm, location.href).href });
-  const gpu = await WebGpu.open();
+  const device = await WebGpuDevice.open();
   const own = await openFolder('own', 'tiny', fetched);
   const frozen = await openFolder('frozen', 'tiny', fetched, 'onnx/model.onnx');
   const rows = async (loaded: Awaited<ReturnType<typeof loadModel>>): Promise<ScoredRows> => {
-    const scorer = rowScorer(gpu, loaded, { topK: 10, marks: Uint32Array.of(6, 0, 0, 0, 0, 0, 0, 0, 0, 1) });
+    const scorer = rowScorer(device, loaded, {
+      topK: 10,
+      marks: Uint32Array.of(6, 0, 0, 0, 0, 0, 0, 0, 0, 1),
+    });
     const [one] = await scorer.score([TOKENS]);
     scorer.dispose();
     if (!one) throw new Error('no rows');
     return one;
   };
-  const wanted = await rows(await loadModel(gpu, own));
+  const wanted = await rows(await loadModel(device, own));
   if (!frozen.onnx) throw new Error('the folder was not opened as ONNX');
-  const loaded = await loadOnnx(gpu, frozen.onnx, frozen.config, places);
+  const loaded = await loadOnnx(device, frozen.onnx, frozen.config, places);
   const got = await rows(loaded);
-  gpu.check();
+  device.check();
   return { status: loaded.frozen?.status ?? '', largestDifference: difference(got, wanted) };
 }
 

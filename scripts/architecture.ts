@@ -14,7 +14,7 @@ export interface ImportedModule {
 }
 
 export interface SourceModule {
-  /** Inside `src`, e.g. `gpu/gpu.ts`. */
+  /** Inside `src`, e.g. `device/device.ts`. */
   readonly path: string;
   readonly imports: readonly ImportedModule[];
   /** Identifiers of the WebGPU API that the module names. */
@@ -32,15 +32,15 @@ interface FolderRule {
   readonly modules?: RegExp;
 }
 
-const BELOW_MODELS = ['util', 'gpu', 'kernels', 'graph', 'formats', 'storage'];
+const BELOW_MODELS = ['util', 'device', 'kernels', 'graph', 'formats', 'storage'];
 const BELOW_PIPELINE = [...BELOW_MODELS, 'models', 'align', 'distill', 'merge', 'decode', 'evaluate'];
 
 /** Which folder of `src` may import which others; a folder may always import itself. */
 export const RULES: Readonly<Record<string, FolderRule>> = {
   util: { values: [] },
-  gpu: { values: ['util'] },
-  kernels: { values: ['util', 'gpu'] },
-  graph: { values: ['util', 'gpu', 'kernels'] },
+  device: { values: ['util'] },
+  kernels: { values: ['util', 'device'] },
+  graph: { values: ['util', 'device', 'kernels'] },
   formats: { values: ['util'] },
   storage: { values: ['util'] },
   models: { values: BELOW_MODELS },
@@ -55,18 +55,18 @@ export const RULES: Readonly<Record<string, FolderRule>> = {
   cli: {
     values: ['pipeline', 'util'],
     types: BELOW_PIPELINE,
-    modules: /^(gpu\/dawn|storage\/(node\w*|memoryStorage))\.ts$/,
+    modules: /^(device\/webgpu\/dawn|storage\/(node\w*|memoryStorage))\.ts$/,
   },
 };
 
 /** What any test may use to get a device and to read recorded files. */
-const FOR_TESTS = /^(gpu\/testing|storage\/node\w*)\.ts$/;
+const FOR_TESTS = /^(device\/testing|storage\/node\w*)\.ts$/;
 
 /** Packages that belong to some folders alone. */
 const PACKAGES: readonly { readonly name: RegExp; readonly only: RegExp }[] = [
   { name: /^(react|react-dom|zustand|uplot|@mantine\/\w+)(\/|$)/, only: /^studio\// },
   { name: /^comlink(\/|$)/, only: /^(studio|pipeline)\// },
-  { name: /^webgpu$/, only: /^gpu\/dawn\.ts$/ },
+  { name: /^webgpu$/, only: /^device\/webgpu\/dawn\.ts$/ },
   { name: /^onnxruntime-web(\/|$)/, only: /^(models\/onnx\w*|pipeline\/worker)\.ts$/ },
   { name: /^node:/, only: /^(cli\/|storage\/node\w*\.ts$)/ },
 ];
@@ -173,8 +173,8 @@ export function moduleProblems(module: SourceModule): string[] {
   const { path, imports, gpuNames, lines, barrel } = module;
   const problems = imports.flatMap((imported) => importProblem(path, imported) ?? []);
   if (!path.includes('/') && !isTest(path)) problems.push(`${path} lies in no folder of the table`);
-  if (gpuNames.length > 0 && folderOf(path) !== 'gpu') {
-    problems.push(`${path} names ${gpuNames.join(', ')}; only gpu may name the WebGPU API`);
+  if (gpuNames.length > 0 && folderOf(path) !== 'device') {
+    problems.push(`${path} names ${gpuNames.join(', ')}; only device may name the WebGPU API`);
   }
   if (barrel) problems.push(`${path} only passes on exports of others; import them where they are`);
   if (path.endsWith('.tsx') && folderOf(path) !== 'studio')

@@ -47,8 +47,8 @@ const problems = (path: string, text: string) => moduleProblems(parseModule(path
 
 describe('what the rules catch', () => {
   test.each([
-    ['an import upwards', 'gpu/a.ts', "import { b } from '../kernels/b.ts';"],
-    ['an import upwards for its effect', 'util/a.ts', "import '../gpu/gpu.ts';"],
+    ['an import upwards', 'device/a.ts', "import { b } from '../kernels/b.ts';"],
+    ['an import upwards for its effect', 'util/a.ts', "import '../device/device.ts';"],
     ['a dynamic import upwards', 'formats/a.ts', "export const load = () => import('../models/decoder.ts');"],
     ['a re-export from above', 'graph/a.ts', "export { b } from '../models/b.ts'; export const c = 1;"],
     [
@@ -59,7 +59,7 @@ describe('what the rules catch', () => {
     ['a type named in place', 'kernels/a.ts', "export type A = import('../graph/b.ts').B;"],
     ['a value where only types are allowed', 'align/a.ts', "import { b } from '../models/b.ts';"],
     ['a value among types', 'align/a.ts', "import { type A, b } from '../models/b.ts';"],
-    ['values of the engine in the studio', 'studio/a.ts', "import { Gpu } from '../gpu/gpu.ts';"],
+    ['values of the engine in the studio', 'studio/a.ts', "import { Device } from '../device/device.ts';"],
     ['another stage of the studio', 'studio/stages/chat/a.ts', "import { b } from '../merge/b.ts';"],
     ['React outside the studio', 'pipeline/a.ts', "import { useState } from 'react';"],
     ['a hook of a store outside the studio', 'merge/a.ts', "import { create } from 'zustand/react';"],
@@ -67,29 +67,29 @@ describe('what the rules catch', () => {
     ['Dawn outside its module', 'models/a.ts', "await import('webgpu');"],
     ['Node outside the command line', 'pipeline/a.ts', "import { readFile } from 'node:fs/promises';"],
     ['Node in storage for the browser', 'storage/browserStorage.ts', "import 'node:fs';"],
-    ['the WebGPU API outside gpu', 'kernels/a.ts', 'export let device: GPUDevice;'],
+    ['the WebGPU API outside device', 'kernels/a.ts', 'export let device: GPUDevice;'],
     [
-      'a constant of the WebGPU API outside gpu',
+      'a constant of the WebGPU API outside device',
       'models/a.ts',
       'export const usage = GPUBufferUsage.STORAGE;',
     ],
-    ['an import without extension', 'gpu/a.ts', "import { b } from './b';"],
-    ['an import of a folder', 'gpu/a.ts', "import { b } from '.';"],
-    ['code outside src', 'gpu/a.ts', "import { b } from '../../bench/b.ts';"],
-    ['a barrel', 'gpu/index.ts', "export * from './a.ts';"],
-    ['a barrel in two steps', 'gpu/index.ts', "import { a } from './a.ts'; export { a };"],
-    ['a barrel of types', 'gpu/types.ts', "export type { A } from './a.ts';"],
+    ['an import without extension', 'device/a.ts', "import { b } from './b';"],
+    ['an import of a folder', 'device/a.ts', "import { b } from '.';"],
+    ['code outside src', 'device/a.ts', "import { b } from '../../bench/b.ts';"],
+    ['a barrel', 'device/index.ts', "export * from './a.ts';"],
+    ['a barrel in two steps', 'device/index.ts', "import { a } from './a.ts'; export { a };"],
+    ['a barrel of types', 'device/types.ts', "export type { A } from './a.ts';"],
     ['a module beside the folders', 'main.ts', 'export const a = 1;'],
     ['a folder without a rule', 'extras/a.ts', "import { b } from '../util/b.ts';"],
-    ['a long file', 'gpu/a.ts', `export const a = 1;\n${'// line\n'.repeat(400)}`],
-    ['a long test', 'gpu/a.test.ts', `export const a = 1;\n${'// line\n'.repeat(600)}`],
-    ['a test that imports upwards', 'gpu/a.test.ts', "import { b } from '../models/b.ts';"],
+    ['a long file', 'device/a.ts', `export const a = 1;\n${'// line\n'.repeat(400)}`],
+    ['a long test', 'device/a.test.ts', `export const a = 1;\n${'// line\n'.repeat(600)}`],
+    ['a test that imports upwards', 'device/a.test.ts', "import { b } from '../models/b.ts';"],
   ])('%s', (_, path, text) => {
     expect(problems(path, text)).toHaveLength(1);
   });
 
   test.each([
-    ['kernels/a.ts', "import { a } from '../gpu/kernel.ts'; import { b } from './b.ts';"],
+    ['kernels/a.ts', "import { a } from '../device/kernel.ts'; import { b } from './b.ts';"],
     ['align/a.ts', "import type { A } from '../models/a.ts'; import { type B } from '../models/b.ts';"],
     ['distill/a.ts', "import { a } from '../kernels/a.ts';"],
     ['studio/a.tsx', "import type { A } from '../align/a.ts'; import { useState } from 'react';"],
@@ -98,13 +98,16 @@ describe('what the rules catch', () => {
     ['storage/nodeStorage.test.ts', "import { tmpdir } from 'node:os';"],
     [
       'graph/a.test.ts',
-      "import { testGpu } from '../gpu/testing.ts'; import a from '../../fixtures/a.json';",
+      "import { testDevice } from '../device/testing.ts'; import a from '../../fixtures/a.json';",
     ],
     [
       'cli/main.ts',
-      "import { openDawn } from '../gpu/dawn.ts'; import { n } from '../storage/nodeStorage.ts';",
+      "import { openDawn } from '../device/webgpu/dawn.ts'; import { n } from '../storage/nodeStorage.ts';",
     ],
-    ['gpu/a.ts', 'export let device: GPUDevice; // and a re-export beside code\nexport { b } from "./b.ts";'],
+    [
+      'device/a.ts',
+      'export let device: GPUDevice; // and a re-export beside code\nexport { b } from "./b.ts";',
+    ],
     ['models/a.ts', '/** GPUDevice in a comment, "GPUBuffer" in a string */ export const a = "GPUBuffer";'],
   ])('and what they allow: %s', (path, text) => {
     expect(problems(path, text)).toStrictEqual([]);
@@ -120,15 +123,15 @@ describe('what the rules catch', () => {
     expect(folderCycle(folders)).toStrictEqual(['models', 'align', 'models']);
     expect(moduleCycle(folders)).toBeUndefined();
     const files = parse({
-      'gpu/a.ts': "import { b } from './b.ts';",
-      'gpu/b.ts': "export const c = () => import('./c.ts');",
-      'gpu/c.ts': "export { a } from './a.ts'; export const d = 1;",
+      'device/a.ts': "import { b } from './b.ts';",
+      'device/b.ts': "export const c = () => import('./c.ts');",
+      'device/c.ts': "export { a } from './a.ts'; export const d = 1;",
     });
-    expect(moduleCycle(files)).toStrictEqual(['gpu/a.ts', 'gpu/b.ts', 'gpu/c.ts', 'gpu/a.ts']);
+    expect(moduleCycle(files)).toStrictEqual(['device/a.ts', 'device/b.ts', 'device/c.ts', 'device/a.ts']);
     expect(folderCycle(files)).toBeUndefined();
   });
 
   test('a module that does not parse', () => {
-    expect(() => parseModule('gpu/a.ts', 'export const = 1;')).toThrow('gpu/a.ts does not parse');
+    expect(() => parseModule('device/a.ts', 'export const = 1;')).toThrow('device/a.ts does not parse');
   });
 });

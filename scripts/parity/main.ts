@@ -4,8 +4,8 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { openDawn } from '../../src/gpu/dawn.ts';
-import { WebGpu } from '../../src/gpu/webGpu.ts';
+import { openDawn } from '../../src/device/webgpu/dawn.ts';
+import { WebGpuDevice } from '../../src/device/webgpu/webGpuDevice.ts';
 import { Checks } from './checks.ts';
 import { checkMerge } from './merge.ts';
 import { checkModels } from './models.ts';
@@ -24,13 +24,13 @@ async function main(): Promise<number> {
   }
   const goldens = process.env.ALLOY_GOLDENS ?? join(import.meta.dirname, '../../fixtures/goldens');
   const checks = new Checks();
-  const gpu = await WebGpu.open(await openDawn());
-  console.log(`parity of ${goldens} on ${gpu.name}`);
+  const device = await WebGpuDevice.open(await openDawn());
+  console.log(`parity of ${goldens} on ${device.name}`);
   const parts: Readonly<Record<Part, () => Promise<void>>> = {
-    models: () => checkModels(gpu, goldens, checks),
-    quant: () => checkQuant(gpu, goldens, checks),
+    models: () => checkModels(device, goldens, checks),
+    quant: () => checkQuant(device, goldens, checks),
     merge: async () => checkMerge(goldens, checks),
-    real: () => checkReal(gpu, goldens, checks, asked.includes('real')),
+    real: () => checkReal(device, goldens, checks, asked.includes('real')),
   };
   if (!existsSync(goldens)) checks.add('recordings', false, `there is no folder ${goldens} (ALLOY_GOLDENS)`);
   else for (const part of PARTS) await checkPart(part, parts[part], asked, checks, goldens);

@@ -5,11 +5,11 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Device } from '../../src/device/device.ts';
 import { type MicroBatch, Trainer } from '../../src/distill/trainer.ts';
 import { GgufModel } from '../../src/formats/ggufModel.ts';
 import { readPeft } from '../../src/formats/peft.ts';
 import { SafetensorsFile } from '../../src/formats/safetensors.ts';
-import type { Gpu } from '../../src/gpu/gpu.ts';
 import { Graph, tensorIn } from '../../src/graph/graph.ts';
 import { multiply } from '../../src/graph/ops/linear.ts';
 import { plan, SlotPool } from '../../src/graph/plan.ts';
@@ -39,7 +39,7 @@ const GRADIENT_FLOOR = 1e-6;
 
 /** Every case folder under `<goldens>/models`, or those named in `only`. */
 export async function checkModels(
-  gpu: Gpu,
+  device: Device,
   goldens: string,
   checks: Checks,
   tamper: Tamper = (same) => same,
@@ -49,14 +49,14 @@ export async function checkModels(
   if (!existsSync(root)) return;
   for (const name of readdirSync(root).sort()) {
     if (only ? !only.includes(name) : !isCase(join(root, name))) continue;
-    await checks.guard(name, () => checkCase(gpu, join(root, name), name, checks, tamper));
+    await checks.guard(name, () => checkCase(device, join(root, name), name, checks, tamper));
   }
 }
 
 const isCase = (folder: string) => [CONFIG, OLDER_CONFIG].some((file) => existsSync(join(folder, file)));
 
 async function checkCase(
-  gpu: Gpu,
+  device: Device,
   folder: string,
   name: string,
   checks: Checks,
@@ -70,36 +70,36 @@ async function checkCase(
     checks.add(name, false, error.message);
     return;
   }
-  await checkLogits(gpu, one, checks, `${name} logits`);
+  await checkLogits(device, one, checks, `${name} logits`);
   if (existsSync(join(folder, OLDER_CONFIG))) {
     await checkLogits(
-      gpu,
+      device,
       await openCase(folder, name, OLDER_CONFIG, tamper),
       checks,
       `${name} logits, older config`,
     );
   }
-  if (existsSync(join(folder, GGUF))) await checkGguf(gpu, one, checks);
-  await checkHidden(gpu, one, checks);
-  if (one.supervised > 0) await checkTraining(gpu, one, checks);
-  await checkGreedy(gpu, one, checks);
-  if (one.reference.lora) await checkLora(gpu, one, required(one.reference.lora, 'lora'), checks);
+  if (existsSync(join(folder, GGUF))) await checkGguf(device, one, checks);
+  await checkHidden(device, one, checks);
+  if (one.supervised > 0) await checkTraining(device, one, checks);
+  await checkGreedy(device, one, checks);
+  if (one.reference.lora) await checkLora(device, one, required(one.reference.lora, 'lora'), checks);
   if (one.reference.distill)
-    await checkDistillation(gpu, one, required(one.reference.distill, 'distill'), checks);
+    await checkDistillation(device, one, required(one.reference.distill, 'distill'), checks);
 }
 
 async function logitsOf(
-  gpu: Gpu,
+  device: Device,
   one: Case,
   weights: DecoderWeights,
   compare?: (index: number, hidden: Float32Array) => Promise<void>,
 ): Promise<Float32Array> {
   const { config, batch, length } = one;
-  const pool = new SlotPool(gpu);
-  const rotary = new RotaryTables(gpu, config, length);
+  const pool = new SlotPool(device);
+  const rotary = new RotaryTables(device, config, length);
   rotary.setLength(length);
-  const buffer = gpu.createFrom(one.micro.tokens, 'tokens');
-  const graph = new Graph(gpu.info.software ? 'software' : 'gpu');
+  const buffer = device.createFrom(one.micro.tokens, 'tokens');
+  const graph = new Graph(device.info.software ? 'software' : 'gpu');
   const tokens = tensorIn(buffer, 'tokens', [batch * length]);
   const input = { tokens, batch, length, rotary: rotary.tables };
   const hidden = [decoderInput(graph, config, weights, input)];
@@ -109,40 +109,45 @@ async function logitsOf(
   hidden.push(decoderOutput(graph, config, weights, required(hidden.pop(), 'hidden')));
   const logits = graph.tensor('logits', [batch * length, config.vocabSize]);
   multiply(graph, required(hidden.at(-1), 'hidden'), weights.head, logits);
-  const planned = plan(gpu, graph.dispatches, { label: 'logits', pool, keep: [logits, ...hidden] });
+  const planned = plan(device, graph.dispatches, { label: 'logits', pool, keep: [logits, ...hidden] });
   planned.program.submit();
-  const values = await gpu.downloadF32(planned.bufferOf(logits));
+  const values = await device.downloadF32(planned.bufferOf(logits));
   for (const [index, rows] of hidden.entries())
-    await compare?.(index, await gpu.downloadF32(planned.bufferOf(rows)));
+    await compare?.(index, await device.downloadF32(planned.bufferOf(rows)));
   planned.program.dispose();
   rotary.dispose();
   pool.dispose();
-  gpu.destroyBuffer(buffer);
+  device.destroyBuffer(buffer);
   const cap = config.logitCap;
   return cap > 0 ? values.map((z) => cap * Math.tanh(z / cap)) : values;
 }
 
-async function checkLogits(gpu: Gpu, one: Case, checks: Checks, name: string): Promise<void> {
-  const loaded = await loadDecoder(gpu, one.config, one.source, { precision: 'f32' });
-  await compareLogits(gpu, one, loaded.weights, await one.recorded.readFloat32('logits'), checks, name);
+async function checkLogits(device: Device, one: Case, checks: Checks, name: string): Promise<void> {
+  const loaded = await loadDecoder(device, one.config, one.source, { precision: 'f32' });
+  await compareLogits(device, one, loaded.weights, await one.recorded.readFloat32('logits'), checks, name);
   loaded.dispose();
 }
 
 /** The same model as a GGUF file, with its own names, metadata and orders of rows. */
-async function checkGguf(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
+async function checkGguf(device: Device, one: Case, checks: Checks): Promise<void> {
   const model = await GgufModel.open(await nodeFileSource(join(one.folder, GGUF)));
   const config = parseConfig(model.config, GGUF);
-  await checkLogits(gpu, { ...one, config, source: ggufTensors(model) }, checks, `${one.name} logits, GGUF`);
+  await checkLogits(
+    device,
+    { ...one, config, source: ggufTensors(model) },
+    checks,
+    `${one.name} logits, GGUF`,
+  );
 }
 
 /** The rows after every layer, the last of them after the final norm, where they are recorded. */
-async function checkHidden(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
+async function checkHidden(device: Device, one: Case, checks: Checks): Promise<void> {
   const { config, recorded, name } = one;
   if (!recorded.tensors.has('hidden.0')) return;
-  const loaded = await loadDecoder(gpu, config, one.source, { precision: 'f32' });
+  const loaded = await loadDecoder(device, config, one.source, { precision: 'f32' });
   const mask = await recorded.readFloat32('attention_mask');
   const visible = (i: number) => mask[Math.floor(i / config.width)] === 1;
-  await logitsOf(gpu, one, loaded.weights, async (index, hidden) => {
+  await logitsOf(device, one, loaded.weights, async (index, hidden) => {
     const scale = index === config.layers.length ? config.headScale : 1;
     const want = (await recorded.readFloat32(`hidden.${index}`)).map((value) => value * scale);
     checks.close(`${name} hidden ${index}`, hidden, want, RELATIVE * largest(want), visible);
@@ -151,7 +156,7 @@ async function checkHidden(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
 }
 
 async function compareLogits(
-  gpu: Gpu,
+  device: Device,
   one: Case,
   weights: DecoderWeights,
   want: Float32Array,
@@ -160,12 +165,18 @@ async function compareLogits(
 ): Promise<void> {
   const mask = await one.recorded.readFloat32('attention_mask');
   const visible = (i: number) => mask[Math.floor(i / one.config.vocabSize)] === 1;
-  checks.close(name, await logitsOf(gpu, one, weights), want, RELATIVE * largest(want), visible);
+  checks.close(name, await logitsOf(device, one, weights), want, RELATIVE * largest(want), visible);
 }
 
-function trainerFor(gpu: Gpu, one: Case, weights: DecoderWeights, parameters: Parameters, kept = 0): Trainer {
+function trainerFor(
+  device: Device,
+  one: Case,
+  weights: DecoderWeights,
+  parameters: Parameters,
+  kept = 0,
+): Trainer {
   const { betas, eps, weight_decay: weightDecay } = one.reference.adamw;
-  return new Trainer(gpu, {
+  return new Trainer(device, {
     config: one.config,
     weights,
     parameters,
@@ -219,11 +230,11 @@ async function trainingLosses(
   return (await trainer.readLosses()).map(({ supervised, distillation }) => supervised + distillation);
 }
 
-async function checkTraining(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
+async function checkTraining(device: Device, one: Case, checks: Checks): Promise<void> {
   const { name, reference, recorded, micro } = one;
-  const loaded = await loadDecoder(gpu, one.config, one.source, { trainable: true });
+  const loaded = await loadDecoder(device, one.config, one.source, { trainable: true });
   const parameters = required(loaded.parameters, 'parameters');
-  const trainer = trainerFor(gpu, one, loaded.weights, parameters);
+  const trainer = trainerFor(device, one, loaded.weights, parameters);
   await trainer.accumulate([micro]);
   const rows = await trainer.rowLosses();
   checks.close(
@@ -252,11 +263,11 @@ async function checkTraining(gpu: Gpu, one: Case, checks: Checks): Promise<void>
   loaded.dispose();
 }
 
-async function checkGreedy(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
+async function checkGreedy(device: Device, one: Case, checks: Checks): Promise<void> {
   if (!one.reference.greedy) return checks.skip(`${one.name} greedy`, 'no continuation is recorded');
   const { prompt, tokens } = one.reference.greedy;
-  const loaded = await loadDecoder(gpu, one.config, one.source, { precision: 'f32' });
-  const generator = new Generator(gpu, one.config, loaded.weights, {
+  const loaded = await loadDecoder(device, one.config, one.source, { precision: 'f32' });
+  const generator = new Generator(device, one.config, loaded.weights, {
     capacity: prompt.length + tokens.length,
   });
   const got: number[] = [];
@@ -272,7 +283,7 @@ async function checkGreedy(gpu: Gpu, one: Case, checks: Checks): Promise<void> {
 }
 
 async function checkLora(
-  gpu: Gpu,
+  device: Device,
   one: Case,
   lora: NonNullable<Reference['lora']>,
   checks: Checks,
@@ -284,19 +295,19 @@ async function checkLora(
     tensors,
   );
   const recorded = await SafetensorsFile.open(await nodeFileSource(join(one.folder, 'lora.safetensors')));
-  const loaded = await loadDecoder(gpu, one.config, one.source, { precision: 'f32' });
+  const loaded = await loadDecoder(device, one.config, one.source, { precision: 'f32' });
   const matrices = matrixNames(one.config).filter((matrix) =>
     adapter.matrices.some(({ module }) => module === matrixPath(one.config, 0, matrix)),
   );
-  const adapters = new TrainableAdapters(gpu, one.config, loaded.weights, {
+  const adapters = new TrainableAdapters(device, one.config, loaded.weights, {
     rank: lora.r,
     alpha: lora.alpha,
     matrices,
   });
   for (const { module, a, b } of adapter.matrices) adapters.set(module, a, b);
   const logits = await recorded.readFloat32('logits');
-  await compareLogits(gpu, one, adapters.weights, logits, checks, `${one.name} LoRA logits`);
-  const trainer = trainerFor(gpu, one, adapters.weights, adapters.parameters);
+  await compareLogits(device, one, adapters.weights, logits, checks, `${one.name} LoRA logits`);
+  const trainer = trainerFor(device, one, adapters.weights, adapters.parameters);
   await trainer.accumulate([one.micro]);
   await compareGradients(
     adapters.parameters,
@@ -313,7 +324,7 @@ async function checkLora(
 }
 
 async function checkDistillation(
-  gpu: Gpu,
+  device: Device,
   one: Case,
   distill: NonNullable<Reference['distill']>,
   checks: Checks,
@@ -327,9 +338,9 @@ async function checkDistillation(
     if (i % 2 === 0) return weight * distill.lambda;
     return counts[(i - 1) / 2] ? (1 - distill.lambda) / taught : 0;
   });
-  const loaded = await loadDecoder(gpu, one.config, one.source, { trainable: true });
+  const loaded = await loadDecoder(device, one.config, one.source, { trainable: true });
   const parameters = required(loaded.parameters, 'parameters');
-  const trainer = trainerFor(gpu, one, loaded.weights, parameters, distill.k);
+  const trainer = trainerFor(device, one, loaded.weights, parameters, distill.k);
   for (const [variant, numbers] of Object.entries(distill.variants)) {
     const probs = await recorded.readFloat32(`${variant}.teacher_probs`);
     await trainer.accumulate([{ ...one.micro, weights, teacher: { ids, probs, counts } }]);

@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { openDawn } from '../../src/gpu/dawn.ts';
-import { testGpu } from '../../src/gpu/testing.ts';
-import { WebGpu } from '../../src/gpu/webGpu.ts';
+import { testDevice } from '../../src/device/testing.ts';
+import { openDawn } from '../../src/device/webgpu/dawn.ts';
+import { WebGpuDevice } from '../../src/device/webgpu/webGpuDevice.ts';
 import type { TensorSource } from '../../src/models/tensorSource.ts';
 import { Checks } from './checks.ts';
 import { checkMerge } from './merge.ts';
@@ -17,15 +17,15 @@ const goldens = join(import.meta.dirname, '../../fixtures/goldens');
 
 test('models of every family agree with the recordings', async () => {
   const checks = new Checks(quiet);
-  await checkModels(await testGpu(), goldens, checks);
+  await checkModels(await testDevice(), goldens, checks);
   expect(checks.failed).toEqual([]);
   expect(checks.all.length).toBeGreaterThan(1000);
 });
 
 test('so do they with the kernels that real GPUs run', async () => {
-  const gpu = await WebGpu.open(await openDawn(), { software: false });
+  const device = await WebGpuDevice.open(await openDawn(), { software: false });
   const checks = new Checks(quiet);
-  await checkModels(gpu, goldens, checks, undefined, [
+  await checkModels(device, goldens, checks, undefined, [
     'gemma3',
     'llama-tied-gqa',
     'qwen2',
@@ -49,14 +49,14 @@ test('a family that is not supported, or no model at all, fails with a sentence'
     await writeFile(join(folder, 'models', name, 'config.json'), text);
   }
   const checks = new Checks(quiet);
-  await checkModels(await testGpu(), folder, checks);
+  await checkModels(await testDevice(), folder, checks);
   expect(checks.failed.map(({ name }) => name)).toEqual(['mamba', 'torn']);
   expect(checks.failed[0]?.detail).toContain('the architecture "mamba" (model_type) is not supported');
 });
 
 test('block types agree with the recordings', async () => {
   const checks = new Checks(quiet);
-  await checkQuant(await testGpu(), goldens, checks);
+  await checkQuant(await testDevice(), goldens, checks);
   expect(checks.failed).toEqual([]);
   expect(checks.all.length).toBeGreaterThan(40);
 });
@@ -85,7 +85,7 @@ function oneWrongWeight(source: TensorSource): TensorSource {
 
 test('one wrong weight is noticed in the logits and the gradients', async () => {
   const checks = new Checks(quiet);
-  await checkModels(await testGpu(), goldens, checks, oneWrongWeight, ['llama-tied-gqa']);
+  await checkModels(await testDevice(), goldens, checks, oneWrongWeight, ['llama-tied-gqa']);
   const failed = checks.failed.map(({ name }) => name).join('\n');
   for (const part of ['logits', 'gradient of model.layers.0', 'distillation']) expect(failed).toContain(part);
 });

@@ -1,18 +1,18 @@
 /** GGUF block types against recorded values: dequantized bit for bit, repacked for the GPU, and multiplied there. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Device } from '../../src/device/device.ts';
 import { dequantize } from '../../src/formats/ggufDequantize.ts';
 import { ggufTypes } from '../../src/formats/ggufTypes.ts';
 import { repack } from '../../src/formats/repack.ts';
 import { SafetensorsFile } from '../../src/formats/safetensors.ts';
-import type { Gpu } from '../../src/gpu/gpu.ts';
 import { matmulNT } from '../../src/kernels/matmul.ts';
 import { unpack } from '../../src/kernels/weightFormat.ts';
 import { nodeFileSource } from '../../src/storage/nodeStorage.ts';
 import { AlloyError } from '../../src/util/errors.ts';
 import { type Checks, largest } from './checks.ts';
 
-export async function checkQuant(gpu: Gpu, goldens: string, checks: Checks): Promise<void> {
+export async function checkQuant(device: Device, goldens: string, checks: Checks): Promise<void> {
   const path = join(goldens, 'quant.safetensors');
   if (!existsSync(path)) return;
   const file = await SafetensorsFile.open(await nodeFileSource(path));
@@ -38,28 +38,33 @@ export async function checkQuant(gpu: Gpu, goldens: string, checks: Checks): Pro
         type.name,
       );
       checks.close(`${type.name} blocks for the GPU`, unpack(packed), want, 0);
-      checks.close(`${type.name} on the GPU`, await identityProduct(gpu, packed), want, 1e-6 * largest(want));
+      checks.close(
+        `${type.name} on the GPU`,
+        await identityProduct(device, packed),
+        want,
+        1e-6 * largest(want),
+      );
     });
   }
 }
 
 /** `I Wᵀ` with the packed matrix: its values as the kernels see them, transposed back. */
-async function identityProduct(gpu: Gpu, packed: ReturnType<typeof repack>): Promise<Float32Array> {
+async function identityProduct(device: Device, packed: ReturnType<typeof repack>): Promise<Float32Array> {
   const { rows: n, cols: k, format } = packed;
   const identity = Float32Array.from({ length: k * k }, (_, i) => (i % (k + 1) === 0 ? 1 : 0));
-  const x = gpu.createFrom(identity, 'identity');
-  const data = gpu.createFrom(packed.data, 'blocks');
-  const scales = gpu.createFrom(packed.scales, 'scales');
-  const y = gpu.createBuffer(4 * k * n, 'product');
-  gpu.run([
+  const x = device.createFrom(identity, 'identity');
+  const data = device.createFrom(packed.data, 'blocks');
+  const scales = device.createFrom(packed.scales, 'scales');
+  const y = device.createBuffer(4 * k * n, 'product');
+  device.run([
     matmulNT(
       { x, weight: { format, data, scales }, y },
       { m: k, n, k },
-      gpu.info.software ? 'software' : 'gpu',
+      device.info.software ? 'software' : 'gpu',
     ),
   ]);
-  const product = await gpu.downloadF32(y, k * n);
-  for (const buffer of [x, data, scales, y]) gpu.destroyBuffer(buffer);
+  const product = await device.downloadF32(y, k * n);
+  for (const buffer of [x, data, scales, y]) device.destroyBuffer(buffer);
   return Float32Array.from(
     { length: n * k },
     (_, i) => product[(i % k) * n + Math.floor(i / k)] ?? Number.NaN,

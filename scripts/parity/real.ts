@@ -5,7 +5,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Gpu } from '../../src/gpu/gpu.ts';
+import type { Device } from '../../src/device/device.ts';
 import { Generator, GREEDY } from '../../src/models/generator.ts';
 import type { LoadedModel } from '../../src/models/loadedModel.ts';
 import { type ScoredRows, Scorer } from '../../src/models/scorer.ts';
@@ -54,7 +54,12 @@ interface ModelRecording {
 }
 
 /** @param asked whether a missing model file is a failure instead of a skipped case */
-export async function checkReal(gpu: Gpu, goldens: string, checks: Checks, asked: boolean): Promise<void> {
+export async function checkReal(
+  device: Device,
+  goldens: string,
+  checks: Checks,
+  asked: boolean,
+): Promise<void> {
   const folder = join(goldens, 'real');
   const files = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.json')) : [];
   const documents = files.sort().map((name) => ({
@@ -74,8 +79,8 @@ export async function checkReal(gpu: Gpu, goldens: string, checks: Checks, asked
       }
       const started = performance.now();
       const model = await openGguf(name, await nodeFileSource(path));
-      if (isModel(document)) await checkModel(gpu, model, document, checks);
-      else await checkRealLora(gpu, model, document as LoraRecording, checks, name);
+      if (isModel(document)) await checkModel(device, model, document, checks);
+      else await checkRealLora(device, model, document as LoraRecording, checks, name);
       console.log(`      ${name}: ${Math.round((performance.now() - started) / 1000)} s`);
     });
   }
@@ -111,7 +116,7 @@ async function findModelFile({ file, bytes, sha256 }: WantedFile): Promise<strin
 }
 
 async function checkModel(
-  gpu: Gpu,
+  device: Device,
   model: OpenModel,
   recording: ModelRecording,
   checks: Checks,
@@ -128,10 +133,10 @@ async function checkModel(
     sameIds(checks, `${label} ids`, model.text.raw(prompt.text), prompt.ids);
     if (prompt.messages) sameIds(checks, `${label} rendered`, model.text.prompt(prompt.messages), prompt.ids);
   }
-  const loaded = await loadModel(gpu, model);
+  const loaded = await loadModel(device, model);
   try {
-    await checkRows(gpu, loaded, recording, checks);
-    await checkGreedy(gpu, loaded, model, recording, checks);
+    await checkRows(device, loaded, recording, checks);
+    await checkGreedy(device, loaded, model, recording, checks);
   } finally {
     loaded.dispose();
   }
@@ -144,12 +149,12 @@ function sameIds(checks: Checks, name: string, got: readonly number[], want: rea
 }
 
 async function checkRows(
-  gpu: Gpu,
+  device: Device,
   { config, weights }: LoadedModel,
   recording: ModelRecording,
   checks: Checks,
 ): Promise<void> {
-  const scorer = new Scorer(gpu, config, weights, { topK: KEPT });
+  const scorer = new Scorer(device, config, weights, { topK: KEPT });
   try {
     for (const [index, prompt] of recording.prompts.entries()) {
       const [rows] = await scorer.score([prompt.ids]);
@@ -207,14 +212,14 @@ function compareRow(
 }
 
 async function checkGreedy(
-  gpu: Gpu,
+  device: Device,
   { config, weights }: LoadedModel,
   { text }: OpenModel,
   recording: ModelRecording,
   checks: Checks,
 ): Promise<void> {
   const longest = Math.max(...recording.prompts.map(({ ids, greedy }) => ids.length + greedy.ids.length));
-  const generator = new Generator(gpu, config, weights, { capacity: longest });
+  const generator = new Generator(device, config, weights, { capacity: longest });
   try {
     for (const [index, { ids, greedy }] of recording.prompts.entries()) {
       const name = `${recording.name} prompt ${index} greedy`;

@@ -4,9 +4,9 @@
  * over whole matrices hardly notice.
  */
 
+import type { Device } from '../../src/device/device.ts';
 import type { MicroBatch } from '../../src/distill/trainer.ts';
 import { Trainer } from '../../src/distill/trainer.ts';
-import type { Gpu } from '../../src/gpu/gpu.ts';
 import { adaptedMatrices, TrainableAdapters } from '../../src/models/adapters.ts';
 import type { Parameters } from '../../src/models/parameters.ts';
 import { matrixNames, matrixShape } from '../../src/models/weights.ts';
@@ -39,7 +39,7 @@ export interface LoraRecording {
 const LOSS_TOLERANCE = 1e-3;
 
 export async function checkRealLora(
-  gpu: Gpu,
+  device: Device,
   model: OpenModel,
   recording: LoraRecording,
   checks: Checks,
@@ -50,8 +50,8 @@ export async function checkRealLora(
   const { lr, betas, eps, weight_decay: weightDecay } = recording.optimizer;
   const { r: rank, alpha, modules } = recording.lora;
   const matrices = matrixNames(config).filter((matrix) => modules.includes(`${matrix}_proj`));
-  const loaded = await loadModel(gpu, model);
-  const adapters = new TrainableAdapters(gpu, config, loaded.weights, { rank, alpha, matrices });
+  const loaded = await loadModel(device, model);
+  const adapters = new TrainableAdapters(device, config, loaded.weights, { rank, alpha, matrices });
   const starts = new Map<string, Float32Array<ArrayBuffer>>();
   for (const { layer, matrix, path } of adaptedMatrices(config, matrices)) {
     const [rows, columns] = matrixShape(config, matrix);
@@ -63,7 +63,7 @@ export async function checkRealLora(
     adapters.set(path, a, new Float32Array(rows * rank));
   }
   const { micro, counts } = microBatch(recording);
-  const trainer = new Trainer(gpu, {
+  const trainer = new Trainer(device, {
     config,
     weights: adapters.weights,
     parameters: adapters.parameters,

@@ -1,5 +1,5 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import { AlloyError } from '../util/errors.ts';
 import { HUB_OPTIONS, type HubShelf } from './hub.ts';
 import type { ModelShelf } from './modelShelf.ts';
@@ -23,9 +23,9 @@ export interface CommandContext {
   readonly json: boolean;
   readonly quiet: boolean;
   /** Opens the device when it is first asked for. */
-  gpu(): Promise<Gpu>;
+  device(): Promise<Device>;
   /** Opens another one, after a loss. */
-  reopenGpu(): Promise<Gpu>;
+  reopenGpu(): Promise<Device>;
 }
 
 /** What a command found: one JSON document, and the same for people. */

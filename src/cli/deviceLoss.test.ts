@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ownTestGpu } from '../gpu/testing.ts';
+import { ownTestDevice } from '../device/testing.ts';
 import { runCli } from './run.ts';
 import { fakeTerminal, writeConversations, writeModel } from './testing.ts';
 
@@ -38,20 +38,20 @@ interface Loss {
 async function fuse(out: string, losses: readonly Loss[]) {
   const terminal = fakeTerminal(folder);
   const labels: string[][] = [];
-  const openGpu = async () => {
-    const gpu = await ownTestGpu();
+  const openDevice = async () => {
+    const device = await ownTestDevice();
     const mine: string[] = [];
     const loss = losses[labels.push(mine) - 1];
-    const { device } = gpu;
-    const encode = device.createCommandEncoder.bind(device);
-    device.createCommandEncoder = (descriptor) => {
+    const { gpu } = device;
+    const encode = gpu.createCommandEncoder.bind(gpu);
+    gpu.createCommandEncoder = (descriptor) => {
       mine.push(descriptor?.label ?? '');
-      if (loss && mine.filter((label) => loss.label.test(label)).length === loss.at) device.destroy();
+      if (loss && mine.filter((label) => loss.label.test(label)).length === loss.at) gpu.destroy();
       return encode(descriptor);
     };
-    return gpu;
+    return device;
   };
-  const code = await runCli(['fuse', 'recipe.yaml', '--out', out], terminal, { openGpu });
+  const code = await runCli(['fuse', 'recipe.yaml', '--out', out], terminal, { openDevice });
   return { code, stderr: terminal.stderr(), opened: labels.length };
 }
 

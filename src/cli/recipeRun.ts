@@ -1,7 +1,7 @@
 /** A recipe's place in the file system: where its paths lead, and how a run of it tells what it does. */
 import { stat } from 'node:fs/promises';
 import { dirname, relative, resolve } from 'node:path';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import { ArtifactStore } from '../pipeline/artifactStore.ts';
 import { isHubText } from '../pipeline/hubModels.ts';
 import { JobControl } from '../pipeline/jobControl.ts';
@@ -49,14 +49,14 @@ export async function readTextFile(path: string, shown: string, advice: string):
 /** What a run works with. Models of the same name get numbers, so that a report tells them apart. */
 export function runContext(
   context: CommandContext,
-  gpu: Gpu,
+  device: Device,
   storage: Storage,
   placed: Omit<PlacedRecipe, 'recipe'>,
   control = new JobControl(),
 ): RunContext {
   return {
     ...planContext(context, placed),
-    gpu,
+    device,
     store: new ArtifactStore(storage),
     control,
     onEvent: (event) => showEvent(event, context.progress),

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { openDawnForRuntimes, openDawnGpu } from '../gpu/dawn.ts';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
+import { openDawnDevice, openDawnForRuntimes } from '../device/webgpu/dawn.ts';
 import { tuned } from '../pipeline/tuned.ts';
 import { modelCacheFolder } from '../storage/nodeFolders.ts';
 import { nodeOnnxHost } from '../storage/nodeOnnxHost.ts';
@@ -20,7 +20,7 @@ export interface RunOptions {
   /** Where built-in models lie; the project's by default. */
   readonly builtinFolder?: string;
   /** Opens the device; Dawn's by default. */
-  readonly openGpu?: () => Promise<Gpu>;
+  readonly openDevice?: () => Promise<Device>;
 }
 
 /** Runs one command. @returns the exit code; see `exitCode` */
@@ -52,8 +52,8 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
   }
   provideOnnxHost(nodeOnnxHost(openDawnForRuntimes));
   const progress = new Progress(terminal, args.flag('quiet'));
-  const openDevice = options.openGpu ?? (() => openGpu(terminal.environment));
-  let opened: Promise<Gpu> | undefined;
+  const openDevice = options.openDevice ?? (() => dawnDevice(terminal.environment));
+  let opened: Promise<Device> | undefined;
   let hub: HubShelf | undefined;
   const openHub = () => {
     hub ??= new HubShelf(terminal, progress, args);
@@ -67,7 +67,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
     args,
     json: args.flag('json'),
     quiet: args.flag('quiet'),
-    gpu() {
+    device() {
       opened ??= openDevice();
       return opened;
     },
@@ -84,15 +84,15 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
   } finally {
     progress.clear();
     await opened?.then(
-      (gpu) => gpu.dispose(),
+      (device) => device.dispose(),
       () => undefined,
     );
   }
 }
 
 /** The adapter that Dawn finds, with the tiles that suit it. */
-async function openGpu(environment: NodeJS.ProcessEnv): Promise<Gpu> {
-  return tuned(await openDawnGpu(), nodeTextFile(join(modelCacheFolder(environment), 'tiles.json')));
+async function dawnDevice(environment: NodeJS.ProcessEnv): Promise<Device> {
+  return tuned(await openDawnDevice(), nodeTextFile(join(modelCacheFolder(environment), 'tiles.json')));
 }
 
 function commandOf(name: string): Command {

@@ -1,7 +1,7 @@
 /** Trains one target: low-rank factors on the frozen pivot, from its conversations and, if given, a teacher's rows. */
 import type { Representation } from '../align/representation.ts';
+import type { Device } from '../device/device.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
-import type { Gpu } from '../gpu/gpu.ts';
 import type { Recomputation } from '../graph/recompute.ts';
 import { type MatrixChoice, TrainableAdapters } from '../models/adapters.ts';
 import type { DecoderConfig } from '../models/config.ts';
@@ -69,7 +69,7 @@ const REPORT_MS = 120;
 
 /** @returns the delta; @throws AlloyError `bad-data` without a trainable conversation, or what a hook throws */
 export async function distil(
-  gpu: Gpu,
+  device: Device,
   config: DecoderConfig,
   base: DecoderWeights,
   lessons: readonly Lesson[],
@@ -82,12 +82,12 @@ export async function distil(
   const steps = stepCount({ conversations: usable.length, batch: settings.batch }, settings);
   hooks.onBegin(hooks.resume?.step ?? 0, steps);
   const packer = new LessonPacker(usable, settings);
-  const { adapters, trainer } = gpu.allOrNothing(() => {
-    const made = new TrainableAdapters(gpu, config, base, settings);
-    return { adapters: made, trainer: makeTrainer(gpu, config, made, packer, settings) };
+  const { adapters, trainer } = device.allOrNothing(() => {
+    const made = new TrainableAdapters(device, config, base, settings);
+    return { adapters: made, trainer: makeTrainer(device, config, made, packer, settings) };
   });
   try {
-    await gpu.settled();
+    await device.settled();
     if (hooks.resume) adapters.parameters.restore(hooks.resume.parameters);
     else adapters.initialise(settings.seed);
     await trainSteps(adapters, trainer, packer, settings, steps, hooks);
@@ -99,7 +99,7 @@ export async function distil(
 }
 
 function makeTrainer(
-  gpu: Gpu,
+  device: Device,
   config: DecoderConfig,
   { weights, parameters }: TrainableAdapters,
   packer: LessonPacker,
@@ -107,7 +107,7 @@ function makeTrainer(
 ): Trainer {
   const { beta1, beta2, weightDecay, clip, recompute } = settings;
   const mode = settings.loss === 'tail' ? 'tail' : 'sparse';
-  return new Trainer(gpu, {
+  return new Trainer(device, {
     config,
     weights,
     parameters,

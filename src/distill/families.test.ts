@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { testDevice, testValues } from '../device/testing.ts';
 import { openTensorFolder } from '../formats/shardedSafetensors.ts';
-import { testGpu, testValues } from '../gpu/testing.ts';
 import type { Recomputation } from '../graph/recompute.ts';
 import { TrainableAdapters } from '../models/adapters.ts';
 import { parseConfig } from '../models/config.ts';
@@ -19,16 +19,16 @@ const [BATCH, LENGTH] = [2, 9];
 
 /** Gradients of one batch, as bits. */
 async function gradients(name: string, kind: 'all' | 'adapters', recompute: Recomputation) {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const folder = join(goldens, name);
   const config = parseConfig(JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')), name);
   const open = async (file: string) =>
     file === 'model.safetensors' ? nodeFileSource(join(folder, file)) : null;
   const source = folderTensors(await openTensorFolder(open, folder));
   const all = kind === 'all';
-  const loaded = await loadDecoder(gpu, config, source, all ? { trainable: true } : { precision: 'q8' });
+  const loaded = await loadDecoder(device, config, source, all ? { trainable: true } : { precision: 'q8' });
   const plan = { rank: 2, alpha: 4, matrices: 'all' } as const;
-  const adapters = all ? undefined : new TrainableAdapters(gpu, config, loaded.weights, plan);
+  const adapters = all ? undefined : new TrainableAdapters(device, config, loaded.weights, plan);
   const parameters = adapters?.parameters ?? required(loaded.parameters, 'parameters');
   if (adapters) {
     adapters.parameters.names.forEach((parameter, index) => {
@@ -36,7 +36,7 @@ async function gradients(name: string, kind: 'all' | 'adapters', recompute: Reco
       adapters.parameters.set(parameter, testValues(count, 90 + index, 0.2));
     });
   }
-  const trainer = new Trainer(gpu, {
+  const trainer = new Trainer(device, {
     config,
     weights: adapters?.weights ?? loaded.weights,
     parameters,

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { openDawn } from '../gpu/dawn.ts';
-import type { Gpu } from '../gpu/gpu.ts';
-import { testGpu, testValues } from '../gpu/testing.ts';
-import { WebGpu } from '../gpu/webGpu.ts';
+import type { Device } from '../device/device.ts';
+import { testDevice, testValues } from '../device/testing.ts';
+import { openDawn } from '../device/webgpu/dawn.ts';
+import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
 import { Generator, GREEDY } from '../models/generator.ts';
 import { Scorer } from '../models/scorer.ts';
@@ -47,11 +47,11 @@ function source(config: DecoderConfig): TensorSource & { readonly asked: number[
   };
 }
 
-async function trained(gpu: Gpu, tied: boolean) {
+async function trained(device: Device, tied: boolean) {
   const config = parseConfig({ ...RAW, tie_word_embeddings: tied }, 'test');
-  const loaded = await loadDecoder(gpu, config, source(config), { trainable: true });
+  const loaded = await loadDecoder(device, config, source(config), { trainable: true });
   const parameters = loaded.parameters!;
-  const trainer = new Trainer(gpu, {
+  const trainer = new Trainer(device, {
     config,
     weights: loaded.weights,
     parameters,
@@ -82,8 +82,8 @@ async function trained(gpu: Gpu, tied: boolean) {
 test.each([false, true])(
   'trainable tables larger than a binding train as whole ones (tied: %s)',
   async (tied) => {
-    const small = await WebGpu.open(await openDawn(), { limits });
-    const whole = await trained(await testGpu(), tied);
+    const small = await WebGpuDevice.open(await openDawn(), { limits });
+    const whole = await trained(await testDevice(), tied);
     const split = await trained(small, tied);
     expect(whole).toMatchObject({ chunks: 1, arenas: 1 });
     expect(split.chunks).toBeGreaterThan(3);
@@ -106,13 +106,13 @@ test.each([false, true])(
 test.each(['f32', 'f16', 'q8', 'q4'] as const)(
   '%s tables larger than a binding score and write as whole ones',
   async (precision) => {
-    const small = await WebGpu.open(await openDawn(), { limits });
+    const small = await WebGpuDevice.open(await openDawn(), { limits });
     const results: unknown[] = [];
-    for (const gpu of [await testGpu(), small]) {
+    for (const device of [await testDevice(), small]) {
       const config = parseConfig(RAW, 'test');
-      const loaded = await loadDecoder(gpu, config, source(config), { precision });
-      const scorer = new Scorer(gpu, config, loaded.weights, { topK: 4, batchTokens: 32 });
-      const generator = new Generator(gpu, config, loaded.weights, { capacity: 24 });
+      const loaded = await loadDecoder(device, config, source(config), { precision });
+      const scorer = new Scorer(device, config, loaded.weights, { topK: 4, batchTokens: 32 });
+      const generator = new Generator(device, config, loaded.weights, { capacity: 24 });
       const [rows] = await scorer.score([[5, 400, 3, 77, 201]]);
       const written: number[] = [];
       for await (const { id } of generator.generate([5, 400], { ...GREEDY, maxNewTokens: 8 }, []))

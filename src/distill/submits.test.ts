@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { openDawn } from '../gpu/dawn.ts';
-import { testValues } from '../gpu/testing.ts';
-import { type OpenOptions, WebGpu } from '../gpu/webGpu.ts';
+import { testValues } from '../device/testing.ts';
+import { openDawn } from '../device/webgpu/dawn.ts';
+import { type OpenOptions, WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
 import { TrainableAdapters } from '../models/adapters.ts';
 import { parseConfig } from '../models/config.ts';
 import type { TensorSource } from '../models/tensorSource.ts';
@@ -46,10 +46,10 @@ function randomTensors(): TensorSource {
 
 /** Longest submit and time of each step, and what was learnt. */
 async function train(steps: number, options: OpenOptions, timestamps = true) {
-  const gpu = await WebGpu.open(await openDawn(), options);
-  if (!timestamps) (gpu.info.features as Set<string>).delete('timestamp-query');
-  const { weights } = await loadDecoder(gpu, CONFIG, randomTensors(), { precision: 'q4' });
-  const adapters = new TrainableAdapters(gpu, CONFIG, weights, {
+  const device = await WebGpuDevice.open(await openDawn(), options);
+  if (!timestamps) (device.info.features as Set<string>).delete('timestamp-query');
+  const { weights } = await loadDecoder(device, CONFIG, randomTensors(), { precision: 'q4' });
+  const adapters = new TrainableAdapters(device, CONFIG, weights, {
     rank: 4,
     alpha: 8,
     matrices: 'all',
@@ -59,7 +59,7 @@ async function train(steps: number, options: OpenOptions, timestamps = true) {
   const { parameters } = adapters;
   const optimizer = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 };
   const shape = { batch: 1, lengths: [LENGTH], recompute: 'off' } as const;
-  const trainer = new Trainer(gpu, {
+  const trainer = new Trainer(device, {
     config: CONFIG,
     weights: adapters.weights,
     parameters,
@@ -69,19 +69,19 @@ async function train(steps: number, options: OpenOptions, timestamps = true) {
   const tokens = Uint32Array.from({ length: LENGTH }, (_, at) => (at * 7919) % CONFIG.vocabSize);
   const lossWeights = Float32Array.from({ length: 2 * LENGTH }, (_, at) => (at % 2 === 0 ? 1 / LENGTH : 0));
   const micro = { length: LENGTH, tokens, labels: Int32Array.from(tokens), weights: lossWeights };
-  await gpu.idle();
+  await device.idle();
   const longest: number[] = [];
   const took: number[] = [];
   for (let step = 1; step <= steps; step++) {
-    gpu.stats.longestSubmitMs = 0;
+    device.stats.longestSubmitMs = 0;
     const started = performance.now();
     await trainer.step([micro], 1e-2, step);
-    await gpu.idle();
+    await device.idle();
     took.push(performance.now() - started);
-    longest.push(gpu.stats.longestSubmitMs);
+    longest.push(device.stats.longestSubmitMs);
   }
   const learnt = await parameters.snapshot();
-  gpu.dispose();
+  device.dispose();
   return { longest, took, learnt };
 }
 

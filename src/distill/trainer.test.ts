@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { openDawn } from '../gpu/dawn.ts';
-import type { Gpu } from '../gpu/gpu.ts';
-import { testGpu, testValues } from '../gpu/testing.ts';
-import { WebGpu } from '../gpu/webGpu.ts';
+import type { Device } from '../device/device.ts';
+import { testDevice, testValues } from '../device/testing.ts';
+import { openDawn } from '../device/webgpu/dawn.ts';
+import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
 import type { Recomputation } from '../graph/recompute.ts';
 import { TrainableAdapters } from '../models/adapters.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
@@ -94,25 +94,30 @@ const COMMON = {
 };
 
 async function fullTrainer(
-  gpu: Gpu,
+  device: Device,
   raw: object,
   extra: Partial<TrainerOptions> = {},
   load: Partial<LoadOptions> = {},
 ) {
   const config = parseConfig(raw, 'test');
-  const loaded = await loadDecoder(gpu, config, randomTensors(config), { trainable: true, ...load });
+  const loaded = await loadDecoder(device, config, randomTensors(config), { trainable: true, ...load });
   const parameters = loaded.parameters!;
-  const trainer = new Trainer(gpu, { config, weights: loaded.weights, parameters, ...COMMON, ...extra });
+  const trainer = new Trainer(device, { config, weights: loaded.weights, parameters, ...COMMON, ...extra });
   const dispose = () => {
     for (const one of [trainer, loaded]) one.dispose();
   };
   return { config, trainer, parameters, dispose };
 }
 
-async function loraTrainer(gpu: Gpu, raw: object, precision: Precision, extra: Partial<TrainerOptions> = {}) {
+async function loraTrainer(
+  device: Device,
+  raw: object,
+  precision: Precision,
+  extra: Partial<TrainerOptions> = {},
+) {
   const config = parseConfig(raw, 'test');
-  const loaded = await loadDecoder(gpu, config, randomTensors(config), { precision });
-  const adapters = new TrainableAdapters(gpu, config, loaded.weights, {
+  const loaded = await loadDecoder(device, config, randomTensors(config), { precision });
+  const adapters = new TrainableAdapters(device, config, loaded.weights, {
     rank: 3,
     alpha: 6,
     matrices: ['q', 'v', 'o', 'up', 'down'],
@@ -122,7 +127,13 @@ async function loraTrainer(gpu: Gpu, raw: object, precision: Precision, extra: P
     adapters.parameters.set(name, testValues(count, 90 + index, 0.2));
   });
   const weights: DecoderWeights = adapters.weights;
-  const trainer = new Trainer(gpu, { config, weights, parameters: adapters.parameters, ...COMMON, ...extra });
+  const trainer = new Trainer(device, {
+    config,
+    weights,
+    parameters: adapters.parameters,
+    ...COMMON,
+    ...extra,
+  });
   const dispose = () => {
     for (const one of [trainer, adapters, loaded]) one.dispose();
   };
@@ -160,14 +171,14 @@ async function expectGradients(trainer: Trainer, parameters: Parameters, micro: 
 }
 
 test('gradients of all weights agree with finite differences (biases, grouped heads)', async () => {
-  const { trainer, parameters, config, dispose } = await fullTrainer(await testGpu(), LLAMA);
+  const { trainer, parameters, config, dispose } = await fullTrainer(await testDevice(), LLAMA);
   await expectGradients(trainer, parameters, randomMicro(config.vocabSize, 11));
   dispose();
 });
 
 test('gradients agree with finite differences through windows, caps and four norms, with a tail teacher', async () => {
   const teacher = { mode: 'tail', kept: 3 } as const;
-  const { trainer, parameters, config, dispose } = await fullTrainer(await testGpu(), GEMMA, { teacher });
+  const { trainer, parameters, config, dispose } = await fullTrainer(await testDevice(), GEMMA, { teacher });
   await expectGradients(trainer, parameters, randomMicro(config.vocabSize, 21, 3));
   dispose();
 });
@@ -175,22 +186,22 @@ test('gradients agree with finite differences through windows, caps and four nor
 test.each(['q4', 'q8', 'f16'] as const)(
   'gradients of adapters on %s weights agree with finite differences',
   async (precision) => {
-    const { trainer, parameters, config, dispose } = await loraTrainer(await testGpu(), LLAMA, precision);
+    const { trainer, parameters, config, dispose } = await loraTrainer(await testDevice(), LLAMA, precision);
     await expectGradients(trainer, parameters, randomMicro(config.vocabSize, 31));
     dispose();
   },
 );
 
 test('a step in steady state makes no buffer, bind group or pipeline and reads nothing but the ring', async () => {
-  const gpu = await testGpu();
-  const { trainer, config, dispose } = await fullTrainer(gpu, LLAMA);
+  const device = await testDevice();
+  const { trainer, config, dispose } = await fullTrainer(device, LLAMA);
   const micro = randomMicro(config.vocabSize, 41);
   await trainer.step([micro], 1e-3, 1);
   await trainer.readLosses();
-  const before = { ...gpu.stats };
+  const before = { ...device.stats };
   for (let step = 2; step <= 6; step++) await trainer.step([micro], 1e-3, step);
   const losses = await trainer.readLosses();
-  const { submits: _, readbacks, ...after } = gpu.stats;
+  const { submits: _, readbacks, ...after } = device.stats;
   expect(after).toEqual({
     ...after,
     buffersMade: before.buffersMade,
@@ -205,7 +216,7 @@ test('a step in steady state makes no buffer, bind group or pipeline and reads n
 });
 
 test('two micro-batches give the gradient of both together', async () => {
-  const { trainer, parameters, config, dispose } = await fullTrainer(await testGpu(), LLAMA);
+  const { trainer, parameters, config, dispose } = await fullTrainer(await testDevice(), LLAMA);
   const [one, two] = [randomMicro(config.vocabSize, 51), randomMicro(config.vocabSize, 61)];
   const name = 'model.layers.1.mlp.up_proj.weight';
   await trainer.accumulate([one]);
@@ -221,8 +232,8 @@ test('two micro-batches give the gradient of both together', async () => {
 });
 
 test('replayed steps are equal to the bit, and a restored snapshot goes on with the same numbers', async () => {
-  const gpu = await testGpu();
-  const { trainer, parameters, config, dispose } = await fullTrainer(gpu, LLAMA);
+  const device = await testDevice();
+  const { trainer, parameters, config, dispose } = await fullTrainer(device, LLAMA);
   const micro = randomMicro(config.vocabSize, 71);
   await trainer.step([micro], 1e-2, 1);
   const snapshot = await parameters.snapshot();
@@ -241,10 +252,12 @@ test.each([
   ['all weights with windows, caps and four norms', GEMMA],
   ['adapters', LLAMA],
 ] as const)('%s: recomputation changes no bit and keeps less', async (kind, raw) => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const deep = { ...raw, num_hidden_layers: 4, layer_types: undefined };
   const make = (recompute: Recomputation) =>
-    kind === 'adapters' ? loraTrainer(gpu, deep, 'q8', { recompute }) : fullTrainer(gpu, deep, { recompute });
+    kind === 'adapters'
+      ? loraTrainer(device, deep, 'q8', { recompute })
+      : fullTrainer(device, deep, { recompute });
   const measure = async (recompute: Recomputation) => {
     const { trainer, parameters, config, dispose } = await make(recompute);
     const micro = randomMicro(config.vocabSize, 81);
@@ -267,9 +280,9 @@ test.each([
 });
 
 test('a step that is not finite changes nothing, nor does any after it, and its first bad number is found', async () => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const teacher = { mode: 'sparse', kept: 2 } as const;
-  const { trainer, parameters, config, dispose } = await fullTrainer(gpu, LLAMA, { teacher });
+  const { trainer, parameters, config, dispose } = await fullTrainer(device, LLAMA, { teacher });
   const good = randomMicro(config.vocabSize, 91, 2);
   const spoilt = (change: (micro: MicroBatch) => void): MicroBatch => {
     const copy = structuredClone(good);
@@ -317,24 +330,24 @@ test('a step that is not finite changes nothing, nor does any after it, and its 
 });
 
 test('submits cut as finely as can be change no bit', async () => {
-  const run = async (gpu: Gpu) => {
-    const { trainer, parameters, config, dispose } = await loraTrainer(gpu, LLAMA, 'q4');
+  const run = async (device: Device) => {
+    const { trainer, parameters, config, dispose } = await loraTrainer(device, LLAMA, 'q4');
     const micro = randomMicro(config.vocabSize, 101);
     for (let step = 1; step <= 2; step++) await trainer.step([micro], 1e-2, step);
     const values = await parameters.snapshot();
     dispose();
     return values.map(({ buffer }) => new Uint32Array(buffer));
   };
-  const gpu = await WebGpu.open(await openDawn(), { submitGroups: 1 });
-  expect(await run(gpu)).toEqual(await run(await testGpu()));
-  gpu.dispose();
+  const device = await WebGpuDevice.open(await openDawn(), { submitGroups: 1 });
+  expect(await run(device)).toEqual(await run(await testDevice()));
+  device.dispose();
 });
 
 test('8-bit moments learn as f32 moments do, in less memory, and a snapshot goes on with the same bits', async () => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const losses = new Map<string, number[]>();
   for (const optimizer of ['adamw', 'adamw8bit'] as const) {
-    const { trainer, parameters, config, dispose } = await fullTrainer(gpu, LLAMA, {}, { optimizer });
+    const { trainer, parameters, config, dispose } = await fullTrainer(device, LLAMA, {}, { optimizer });
     const micros = [111, 112, 113].map((seed) => randomMicro(config.vocabSize, seed));
     const run = async (from: number, to: number) => {
       for (let step = from; step <= to; step++) await trainer.step([micros[step % 3]!], 3e-3, step);

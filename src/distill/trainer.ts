@@ -2,8 +2,9 @@
  * Trains the trainable tensors of a decoder. Everything is planned and recorded once; a step is a few uploads and the
  * replay of three programs: clear the gradients, add those of each micro-batch, clip and update.
  */
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu, Readback } from '../gpu/gpu.ts';
+
+import type { Device, Readback } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import { Graph, tensorIn } from '../graph/graph.ts';
 import { headLoss, type LossBuffers } from '../graph/ops/headLoss.ts';
 import { type Planned, plan, SlotPool } from '../graph/plan.ts';
@@ -82,7 +83,7 @@ const FAULT_SLOT = 1;
 export class Trainer {
   readonly losses: Tensor;
   readonly slotBytes: number;
-  #gpu: Gpu;
+  #device: Device;
   #options: TrainerOptions;
   #owned: DeviceBuffer[] = [];
   #rotary: RotaryTables;
@@ -105,12 +106,12 @@ export class Trainer {
   #steps = 0;
   #read = 0;
 
-  constructor(gpu: Gpu, options: TrainerOptions) {
-    this.#gpu = gpu;
+  constructor(device: Device, options: TrainerOptions) {
+    this.#device = device;
     this.#options = options;
-    this.#pool = new SlotPool(gpu);
+    this.#pool = new SlotPool(device);
     const longest = Math.max(...options.lengths);
-    this.#rotary = new RotaryTables(gpu, options.config, longest);
+    this.#rotary = new RotaryTables(device, options.config, longest);
     const rows = options.batch * longest;
     const own = (name: string, words: number) => this.#own(name, words);
     const kept = options.teacher?.kept ?? 0;
@@ -133,7 +134,7 @@ export class Trainer {
     }
     this.#gradScale = own('gradient scale', 2);
     const ring = own('loss ring', RING_LENGTH * RING_ENTRY);
-    this.#ring = gpu.readback(this.#bufferOf(ring), 4);
+    this.#ring = device.readback(this.#bufferOf(ring), 4);
     const state = own('state', 4);
     const record = { losses: this.losses, weights: this.#inputs.weights, state, ring };
     this.#clear = this.#plan('clear gradients', (graph) => {
@@ -191,7 +192,7 @@ export class Trainer {
 
   /** Unweighted losses of every row of the last micro-batch, `[B·T, 2]`. */
   rowLosses(): Promise<Float32Array<ArrayBuffer>> {
-    return this.#gpu.downloadF32(this.#bufferOf(this.losses));
+    return this.#device.downloadF32(this.#bufferOf(this.losses));
   }
 
   /** Milliseconds per dispatch of one micro-batch of a length and an update, where the adapter can tell. */
@@ -204,7 +205,7 @@ export class Trainer {
     this.#ring.dispose();
     this.#rotary.dispose();
     this.#pool.dispose();
-    for (const buffer of this.#owned) this.#gpu.destroyBuffer(buffer);
+    for (const buffer of this.#owned) this.#device.destroyBuffer(buffer);
   }
 
   #programFor(length: number): Planned['program'] {
@@ -255,12 +256,12 @@ export class Trainer {
   }
 
   #plan(label: string, trace: (graph: Graph) => void): Planned {
-    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu', {
+    const graph = new Graph(this.#device.info.software ? 'software' : 'gpu', {
       recompute: this.#options.recompute,
-      bindingBytes: this.#gpu.limits.bindingBytes,
+      bindingBytes: this.#device.limits.bindingBytes,
     });
     trace(graph);
-    return plan(this.#gpu, graph.dispatches, { label, pool: this.#pool });
+    return plan(this.#device, graph.dispatches, { label, pool: this.#pool });
   }
 
   #uploadMicro({ length, tokens, labels, weights, teacher }: MicroBatch): void {
@@ -282,7 +283,7 @@ export class Trainer {
   }
 
   #upload(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>): void {
-    this.#gpu.upload(this.#bufferOf(tensor), data);
+    this.#device.upload(this.#bufferOf(tensor), data);
   }
 
   #bufferOf(tensor: Tensor): DeviceBuffer {
@@ -291,7 +292,7 @@ export class Trainer {
   }
 
   #own(name: string, words: number): Tensor {
-    const buffer = this.#gpu.createBuffer(words * 4, name);
+    const buffer = this.#device.createBuffer(words * 4, name);
     this.#owned.push(buffer);
     return tensorIn(buffer, name, [words]);
   }

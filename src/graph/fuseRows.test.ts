@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { PaperGpu } from '../gpu/paperGpu.ts';
+import { PaperDevice } from '../device/paperDevice.ts';
 import { cacheWrite } from '../kernels/attentionCached.ts';
 import { gatedForward } from '../kernels/gated.ts';
 import { matmulNT } from '../kernels/matmul.ts';
@@ -9,9 +9,9 @@ import { fuseRows } from './fuseRows.ts';
 import { Graph, tensorIn } from './graph.ts';
 import type { Tensor } from './tensor.ts';
 
-const gpu = new PaperGpu();
+const device = new PaperDevice();
 const [D, F] = [64, 96];
-const home = (name: string, words: number) => tensorIn(gpu.createBuffer(4 * words, name), name, [words]);
+const home = (name: string, words: number) => tensorIn(device.createBuffer(4 * words, name), name, [words]);
 
 /** The dispatches of a layer's products, as decoders lay them down for one row. */
 function layer(rows = 1, change: (graph: Graph, at: string, value: Tensor) => void = () => undefined) {

@@ -9,7 +9,7 @@
  * It looks at dispatches alone, so families need not know of it; what it does not recognise stays as it was. The
  * numbers are the same but for rounding.
  */
-import type { Dispatch } from '../gpu/kernel.ts';
+import type { Dispatch } from '../device/kernel.ts';
 import type { Activation } from '../kernels/activation.ts';
 import type { NTDispatch, Tuning } from '../kernels/matmul.ts';
 import { ropeIntoCache } from '../kernels/ropeIntoCache.ts';

@@ -1,5 +1,5 @@
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Dispatch } from '../gpu/kernel.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import type { Dispatch } from '../device/kernel.ts';
 import { axpy, copy } from '../kernels/elementwise.ts';
 import type { Tuning } from '../kernels/matmul.ts';
 import { AlloyError } from '../util/errors.ts';

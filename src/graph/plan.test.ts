@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
-import { testGpu } from '../gpu/testing.ts';
+import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
+import { testDevice } from '../device/testing.ts';
 import { Gradients, Graph, tensorIn } from './graph.ts';
 import { layOut, plan, SlotPool } from './plan.ts';
 import type { Tensor } from './tensor.ts';
@@ -32,16 +32,16 @@ test('a chain needs two slots, however long it is', () => {
 });
 
 test('a planned chain computes, and a kept value is still there', async () => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const { graph, last } = chain(9);
-  const first = gpu.createFrom(Float32Array.of(5), 'first');
+  const first = device.createFrom(Float32Array.of(5), 'first');
   const [head] = graph.dispatches;
   const start = tensorIn(first, 'start', [1]);
   graph.dispatches[0] = { ...head!, buffers: { ...head!.buffers, x: start } };
-  const pool = new SlotPool(gpu);
-  const planned = plan(gpu, graph.dispatches, { label: 'chain', pool, keep: [last] });
+  const pool = new SlotPool(device);
+  const planned = plan(device, graph.dispatches, { label: 'chain', pool, keep: [last] });
   planned.program.submit();
-  const [value] = await gpu.downloadF32(planned.bufferOf(last), 1);
+  const [value] = await device.downloadF32(planned.bufferOf(last), 1);
   expect(value).toBe(14);
   planned.program.dispose();
   pool.dispose();

@@ -1,7 +1,7 @@
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu, Program } from '../gpu/gpu.ts';
-import type { Dispatch } from '../gpu/kernel.ts';
-import type { MemoryKind } from '../gpu/memoryLedger.ts';
+import type { Device, Program } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import type { Dispatch } from '../device/kernel.ts';
+import type { MemoryKind } from '../device/memoryLedger.ts';
 import { retile, tilesOf } from '../kernels/matmulTiles.ts';
 import { required } from '../util/errors.ts';
 import type { Tensor } from './tensor.ts';
@@ -98,11 +98,11 @@ function peak(lifetimes: readonly Lifetime[], length: number): number {
 
 /** Slot buffers that several programs of one job share: they never run at the same time. */
 export class SlotPool {
-  #gpu: Gpu;
+  #device: Device;
   readonly #buffers: DeviceBuffer[] = [];
 
-  constructor(gpu: Gpu) {
-    this.#gpu = gpu;
+  constructor(device: Device) {
+    this.#device = device;
   }
 
   get bytes(): number {
@@ -127,7 +127,7 @@ export class SlotPool {
 
   /** Gives back the buffers made last, until there are `count`. */
   shrink(count: number): void {
-    for (const buffer of this.#buffers.splice(count)) this.#gpu.destroyBuffer(buffer);
+    for (const buffer of this.#buffers.splice(count)) this.#device.destroyBuffer(buffer);
   }
 
   #take(sizes: readonly number[], kinds: readonly MemoryKind[]): DeviceBuffer[] {
@@ -140,7 +140,7 @@ export class SlotPool {
         taken[index] = required(free.splice(fit, 1)[0], 'buffer');
         continue;
       }
-      const made = this.#gpu.createBuffer(bytes, `slot ${this.count}`, kinds[index] ?? 'activations');
+      const made = this.#device.createBuffer(bytes, `slot ${this.count}`, kinds[index] ?? 'activations');
       this.#buffers.push(made);
       taken[index] = made;
     }
@@ -163,7 +163,7 @@ export interface Planned {
 
 /** Gives every value a buffer and records the dispatches for replay. */
 export function plan(
-  gpu: Gpu,
+  device: Device,
   dispatches: readonly Dispatch<Tensor>[],
   options: { readonly label: string; readonly pool: SlotPool; readonly keep?: readonly Tensor[] },
 ): Planned {
@@ -175,14 +175,14 @@ export function plan(
     const slot = required(layout.slotOf.get(tensor), `the slot of ${tensor.name}`);
     return required(buffers[slot], `slot ${slot}`).slice(0, Math.max(tensor.bytes, 4), tensor.name);
   };
-  const bound = retile(dispatches, tilesOf(gpu)).map((one) => ({
+  const bound = retile(dispatches, tilesOf(device)).map((one) => ({
     ...one,
     buffers: Object.fromEntries(
       Object.entries(one.buffers).map(([name, tensor]) => [name, bufferOf(tensor)]),
     ),
   }));
   return {
-    program: recorded(gpu, bound, options.label, () => options.pool.shrink(before)),
+    program: recorded(device, bound, options.label, () => options.pool.shrink(before)),
     slotBytes: layout.slots.reduce((sum, bytes) => sum + bytes, 0),
     lowerBoundBytes: layout.lowerBoundBytes,
     bufferOf,
@@ -190,13 +190,13 @@ export function plan(
 }
 
 function recorded(
-  gpu: Gpu,
+  device: Device,
   dispatches: readonly Dispatch<DeviceBuffer>[],
   label: string,
   onFailure: () => void,
 ): Program {
   try {
-    return gpu.record(dispatches, label);
+    return device.record(dispatches, label);
   } catch (error) {
     onFailure();
     throw error;

@@ -2,7 +2,7 @@
  * What the reverse walk works out again instead of keeping it from the forward pass. The kernels and their order are the
  * same, so are the numbers, to the bit.
  */
-import type { Dispatch } from '../gpu/kernel.ts';
+import type { Dispatch } from '../device/kernel.ts';
 import type { Tensor } from './tensor.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import type { WeightFormat } from '../kernels/weightFormat.ts';
 
 /** A value of the graph: either at home in a buffer of its own (`home`), or in a slot that the plan will choose. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { activateBackward, activateForward } from './activate.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
 import { activationReference, activationSlopeReference } from './reference/gated.ts';
@@ -21,7 +21,7 @@ describe.each(activations)('%s', (activation) => {
 
   test.each([1, 7, 1023, 1025, 4099])('%i elements agree with the reference', async (count) => {
     const [x, dh] = [testValues(count, 1, 6), testValues(count, 3)];
-    const out = await runOnGpu({ x, dh, h: poisoned(count), dx: poisoned(count) }, (b) => [
+    const out = await runOnDevice({ x, dh, h: poisoned(count), dx: poisoned(count) }, (b) => [
       activateForward(b, count, activation),
       activateBackward(b, count, activation),
     ]);
@@ -38,7 +38,7 @@ describe.each(activations)('%s', (activation) => {
 
 test('the exact gelu is within a few roundings of the normal distribution, in its left tail too', async () => {
   const x = Float32Array.from({ length: 4001 }, (_, i) => -8 + i / 250);
-  const out = await runOnGpu({ x, h: poisoned(x.length) }, (b) => [activateForward(b, x.length, 'gelu')]);
+  const out = await runOnDevice({ x, h: poisoned(x.length) }, (b) => [activateForward(b, x.length, 'gelu')]);
   let worst = 0;
   x.forEach((z, i) => {
     const want = activationReference(z, 'gelu');
@@ -52,7 +52,7 @@ test('the exact gelu is within a few roundings of the normal distribution, in it
 test.each(activations.slice(0, 4))('%s stays finite for large values', async (activation) => {
   const x = Float32Array.of(-3e38, -1e20, -1e5, -200, -50, -20, -0, 0, 20, 50, 200, 1e5, 1e20, 3e38);
   const dh = new Float32Array(x.length).fill(0.5);
-  const out = await runOnGpu({ x, dh, h: poisoned(x.length), dx: poisoned(x.length) }, (b) => [
+  const out = await runOnDevice({ x, dh, h: poisoned(x.length), dx: poisoned(x.length) }, (b) => [
     activateForward(b, x.length, activation),
     activateBackward(b, x.length, activation),
   ]);

@@ -1,5 +1,5 @@
 /** A plain activation, h = act(x) with act(z) = z * gate(z) of `activation.ts`; one thread an element, x is saved. */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
 import { type Activation, gateWgsl } from './activation.ts';
 import { elementGrid, forEachElement } from './elementwise.ts';
 

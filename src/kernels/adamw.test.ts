@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { runOnGpu, testGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testDevice, testValues } from '../device/testing.ts';
 import { type AdamwSettings, adamw, adamwHyper } from './adamw.ts';
 import { adamwReference } from './reference/adamw.ts';
 import { worstError } from './reference/compare.ts';
@@ -7,17 +7,17 @@ import { worstError } from './reference/compare.ts';
 const settings = { learningRate: 1e-2, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0.05 };
 
 test.each([1, 33, 1025, 5003])('six steps over %i elements, with one recording', async (count) => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const start = testValues(count, 3);
   const buffers = {
-    w: gpu.createFrom(start, 'w'),
-    g: gpu.createBuffer(count * 4, 'g'),
-    m: gpu.createBuffer(count * 4, 'm'),
-    v: gpu.createBuffer(count * 4, 'v'),
-    hyper: gpu.createBuffer(32, 'hyper'),
-    gradScale: gpu.createFrom(Float32Array.of(0.5), 'scale'),
+    w: device.createFrom(start, 'w'),
+    g: device.createBuffer(count * 4, 'g'),
+    m: device.createBuffer(count * 4, 'm'),
+    v: device.createBuffer(count * 4, 'v'),
+    hyper: device.createBuffer(32, 'hyper'),
+    gradScale: device.createFrom(Float32Array.of(0.5), 'scale'),
   };
-  const program = gpu.record([adamw(buffers, count)], 'adamw');
+  const program = device.record([adamw(buffers, count)], 'adamw');
   const state = {
     w: Float64Array.from(start),
     m: new Float64Array(count),
@@ -26,16 +26,16 @@ test.each([1, 33, 1025, 5003])('six steps over %i elements, with one recording',
   for (let step = 1; step <= 6; step++) {
     const now: AdamwSettings = { ...settings, step, learningRate: settings.learningRate / step };
     const g = testValues(count, step, 10 ** (step - 4));
-    gpu.upload(buffers.g, g);
-    gpu.upload(buffers.hyper, adamwHyper(now));
+    device.upload(buffers.g, g);
+    device.upload(buffers.hyper, adamwHyper(now));
     program.submit();
     adamwReference(state, g, now, 0.5);
   }
-  expect(worstError(await gpu.downloadF32(buffers.w, count), state.w)).toBeLessThan(1e-6);
-  expect(worstError(await gpu.downloadF32(buffers.m, count), state.m)).toBeLessThan(1e-6);
-  expect(worstError(await gpu.downloadF32(buffers.v, count), state.v)).toBeLessThan(1e-6);
+  expect(worstError(await device.downloadF32(buffers.w, count), state.w)).toBeLessThan(1e-6);
+  expect(worstError(await device.downloadF32(buffers.m, count), state.m)).toBeLessThan(1e-6);
+  expect(worstError(await device.downloadF32(buffers.v, count), state.v)).toBeLessThan(1e-6);
   program.dispose();
-  for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+  for (const buffer of Object.values(buffers)) device.destroyBuffer(buffer);
 });
 
 test("one step of PyTorch's AdamW", async () => {
@@ -75,7 +75,7 @@ test("one step of PyTorch's AdamW", async () => {
   ];
   const hyper = adamwHyper({ ...settings, learningRate: 1e-3, weightDecay: 0.01, step: 1 });
   const zeros = new Float32Array(12);
-  const out = await runOnGpu({ w, g, m: zeros, v: zeros, hyper, gradScale: Float32Array.of(1) }, (b) => [
+  const out = await runOnDevice({ w, g, m: zeros, v: zeros, hyper, gradScale: Float32Array.of(1) }, (b) => [
     adamw(b, 12),
   ]);
   expect(worstError(out.w, want)).toBeLessThan(2e-7);
@@ -87,7 +87,7 @@ test('a factor of 0 changes nothing, not even with a gradient that is not a numb
   const v = testValues(40, 3).map(Math.abs);
   const hyper = adamwHyper({ ...settings, step: 3 });
   const g = new Float32Array(40).fill(Number.NaN);
-  const out = await runOnGpu({ w, g, m, v, hyper, gradScale: Float32Array.of(0) }, (b) => [adamw(b, 40)]);
+  const out = await runOnDevice({ w, g, m, v, hyper, gradScale: Float32Array.of(0) }, (b) => [adamw(b, 40)]);
   expect(out.w).toEqual(w);
   expect(out.m).toEqual(m);
   expect(out.v).toEqual(v);

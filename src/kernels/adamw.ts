@@ -8,7 +8,7 @@
  *
  * A clip factor of exactly 0 means that the gradient was not finite (see gradientNorm.ts): then nothing changes.
  */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
 import { elementGrid, forEachElement } from './elementwise.ts';
 
 const adamwKernel = defineKernel({

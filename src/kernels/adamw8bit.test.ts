@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { testGpu, testValues } from '../gpu/testing.ts';
+import { testDevice, testValues } from '../device/testing.ts';
 import type { AdamwSettings } from './adamw.ts';
 import { adamw8bit, adamw8bitHyper, momentBytes, momentCodes, momentCodeTable } from './adamw8bit.ts';
 import { adamwReference } from './reference/adamw.ts';
@@ -27,36 +27,36 @@ test('the codes rise, cover seven powers of ten, and have 0 and 1 where they sho
   }
 });
 
-async function onGpu(count: number, start: Float32Array<ArrayBuffer>) {
-  const gpu = await testGpu();
+async function onDevice(count: number, start: Float32Array<ArrayBuffer>) {
+  const device = await testDevice();
   const bytes = momentBytes(count);
   const buffers = {
-    w: gpu.createFrom(start, 'w'),
-    g: gpu.createBuffer(count * 4, 'g'),
-    m: gpu.createBuffer(bytes.moment, 'm'),
-    v: gpu.createBuffer(bytes.moment, 'v'),
-    scales: gpu.createBuffer(bytes.scales, 'scales'),
-    codes: gpu.createFrom(momentCodeTable(), 'codes'),
-    hyper: gpu.createBuffer(36, 'hyper'),
-    gradScale: gpu.createFrom(Float32Array.of(0.5), 'scale'),
+    w: device.createFrom(start, 'w'),
+    g: device.createBuffer(count * 4, 'g'),
+    m: device.createBuffer(bytes.moment, 'm'),
+    v: device.createBuffer(bytes.moment, 'v'),
+    scales: device.createBuffer(bytes.scales, 'scales'),
+    codes: device.createFrom(momentCodeTable(), 'codes'),
+    hyper: device.createBuffer(36, 'hyper'),
+    gradScale: device.createFrom(Float32Array.of(0.5), 'scale'),
   };
-  const program = gpu.record([adamw8bit(buffers, count)], 'adamw8bit');
+  const program = device.record([adamw8bit(buffers, count)], 'adamw8bit');
   return {
     step(g: Float32Array<ArrayBuffer>, now: AdamwSettings, gradScale: number) {
-      gpu.upload(buffers.g, g);
-      gpu.upload(buffers.hyper, adamw8bitHyper(now));
-      gpu.upload(buffers.gradScale, Float32Array.of(gradScale));
+      device.upload(buffers.g, g);
+      device.upload(buffers.hyper, adamw8bitHyper(now));
+      device.upload(buffers.gradScale, Float32Array.of(gradScale));
       program.submit();
     },
     async read() {
-      const codes = async (name: 'm' | 'v') => new Uint8Array(await gpu.download(buffers[name], 0, count));
-      const scales = Float64Array.from(await gpu.downloadF32(buffers.scales, bytes.scales / 4));
-      const w = await gpu.downloadF32(buffers.w, count);
+      const codes = async (name: 'm' | 'v') => new Uint8Array(await device.download(buffers[name], 0, count));
+      const scales = Float64Array.from(await device.downloadF32(buffers.scales, bytes.scales / 4));
+      const w = await device.downloadF32(buffers.w, count);
       return { w: Float64Array.from(w), m: await codes('m'), v: await codes('v'), scales };
     },
     dispose() {
       program.dispose();
-      for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+      for (const buffer of Object.values(buffers)) device.destroyBuffer(buffer);
     },
   };
 }
@@ -73,7 +73,7 @@ function empty(start: Float32Array): PackedState {
 
 test.each([1, 255, 257, 1030])('six steps over %i elements agree with the reference', async (count) => {
   const start = testValues(count, 3);
-  const device = await onGpu(count, start);
+  const device = await onDevice(count, start);
   const state = empty(start);
   for (let step = 1; step <= 6; step++) {
     const now = { ...settings, step, learningRate: settings.learningRate / step };
@@ -95,7 +95,7 @@ test.each([1, 255, 257, 1030])('six steps over %i elements agree with the refere
 
 test('a factor of 0 changes nothing, and blocks of zeros stay zero', async () => {
   const start = testValues(300, 5);
-  const device = await onGpu(300, start);
+  const device = await onDevice(300, start);
   device.step(new Float32Array(300).fill(Number.NaN), { ...settings, step: 1 }, 0);
   const untouched = await device.read();
   expect(untouched.w).toEqual(Float64Array.from(start));

@@ -20,7 +20,7 @@ import {
   linearGrid,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import { type AdamwSettings, adamwHyper } from './adamw.ts';
 
 /** Elements that share a scale. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { attentionBackward, attentionForward } from './attention.ts';
 import type { AttentionShape } from './attentionScore.ts';
 import { attentionTile, COLUMNS, tileThreads } from './attentionTile.ts';
@@ -52,7 +52,7 @@ async function runBoth(
   subgroups = true,
 ) {
   const rows = shape.batch * shape.tokens;
-  return runOnGpu(
+  return runOnDevice(
     {
       ...inputs,
       o: poisoned(inputs.q.length),

@@ -13,7 +13,7 @@
  * query-major, dk and dv key-major over all heads of the group, each in a fixed order. Two families of kernels do this:
  * `attentionTiled.ts` for GPUs, `attentionPlain.ts` for software adapters and for heads that no tile fits.
  */
-import { type Dispatch, dispatch, type Grid } from '../gpu/kernel.ts';
+import { type Dispatch, dispatch, type Grid } from '../device/kernel.ts';
 import { PLAIN_ROWS, plainForwardKernel, plainKeysKernel, plainQueriesKernel } from './attentionPlain.ts';
 import { type AttentionShape, attentionGrid, attentionParams } from './attentionScore.ts';
 import { type AttentionPass, type AttentionTile, attentionTile, tileRows } from './attentionTile.ts';

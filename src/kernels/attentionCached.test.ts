@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import {
   attentionCached,
   attentionCachedScratchBytes,
@@ -50,7 +50,7 @@ async function throughCache(
       part.set(x.subarray(start * width, (start + valid) * width));
       return part;
     };
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       {
         q: rowsOf(q, wq),
         k: rowsOf(k, wkv),
@@ -101,7 +101,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
       testValues(capacity * width, 2, 2),
       testValues(capacity * width, 3),
     ];
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       {
         q,
         k,
@@ -124,7 +124,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
 
 test('rows past the capacity are dropped', async () => {
   const k = testValues(12);
-  const out = await runOnGpu(
+  const out = await runOnDevice(
     { k, v: k, kCache: poisoned(16), vCache: poisoned(16), state: Uint32Array.of(2, 3) },
     (b) => [cacheWrite(b, { tokens: 3, width: 4, capacity: 4 })],
   );
@@ -145,7 +145,7 @@ test('without subgroups the kernel for software adapters gives the same', async 
   };
   const [q, k, v] = [testValues(80, 1, 2), testValues(50 * 40, 2, 2), testValues(50 * 40, 3)];
   const run = (subgroups: boolean) =>
-    runOnGpu({ q, k, v, state: Uint32Array.of(44, 1), o: poisoned(80) }, (b) =>
+    runOnDevice({ q, k, v, state: Uint32Array.of(44, 1), o: poisoned(80) }, (b) =>
       attentionCached(b, shape, 'software').map((one) =>
         subgroups ? one : { ...one, kernel: one.kernel.fallback ?? one.kernel },
       ),

@@ -20,7 +20,7 @@ import {
   madeOnce,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import { required } from '../util/errors.ts';
 import { MOST_GROUPED, quadSpan, quadSpanKernel } from './attentionCachedQuad.ts';
 import { PLAIN_ROWS, plainForwardKernel } from './attentionPlain.ts';

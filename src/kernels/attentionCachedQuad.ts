@@ -4,7 +4,7 @@
  * that a key is read once for all heads, and the four lanes of a quad read the queries for each other; then over the
  * columns of the head, so that a value is read once, with the weights of four keys shared alike.
  */
-import { type BufferSpec, defineKernel, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
+import { type BufferSpec, defineKernel, type Kernel, madeOnce, read, write } from '../device/kernel.ts';
 import { ATTENTION_PARAMS, attentionCommon, LOWEST, unroll } from './attentionScore.ts';
 
 /** Words of workgroup memory for weights: the heads of a group share them out. */

@@ -16,7 +16,7 @@ import {
   madeOnce,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import {
   ATTENTION_PARAMS,
   attentionCommon,

@@ -1,4 +1,4 @@
-import type { Grid } from '../gpu/kernel.ts';
+import type { Grid } from '../device/kernel.ts';
 
 /** What the attention kernels share: their parameters, and the WGSL of masks and score gradients. */
 export interface AttentionShape {

@@ -2,7 +2,7 @@
  * The attention kernels for GPUs: see `AttentionTile` for how a workgroup shares the work, and `attention.ts` for the
  * mathematics.
  */
-import { type BufferSpec, defineKernel, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
+import { type BufferSpec, defineKernel, type Kernel, madeOnce, read, write } from '../device/kernel.ts';
 import {
   ATTENTION_MAIN,
   ATTENTION_PARAMS,

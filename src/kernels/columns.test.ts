@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { type ColumnsShape, putColumns, takeColumns } from './columns.ts';
 import { poisoned } from './reference/compare.ts';
 
@@ -27,11 +27,14 @@ test.each(shapes)('%s', async (_, shape) => {
   const at = places(shape);
   const fused = testValues(shape.rows * shape.stride, 1);
   const packed = testValues(at.length, 2);
-  const out = await runOnGpu({ fused, packed, taken: poisoned(at.length), into: fused, sum: fused }, (b) => [
-    takeColumns({ fused: b.fused, packed: b.taken }, shape),
-    putColumns({ packed: b.packed, fused: b.into }, shape, false),
-    putColumns({ packed: b.packed, fused: b.sum }, shape, true),
-  ]);
+  const out = await runOnDevice(
+    { fused, packed, taken: poisoned(at.length), into: fused, sum: fused },
+    (b) => [
+      takeColumns({ fused: b.fused, packed: b.taken }, shape),
+      putColumns({ packed: b.packed, fused: b.into }, shape, false),
+      putColumns({ packed: b.packed, fused: b.sum }, shape, true),
+    ],
+  );
   const [into, sum] = [Float32Array.from(fused), Float32Array.from(fused)];
   at.forEach((place, i) => {
     into[place] = packed[i]!;

@@ -3,7 +3,7 @@
  * apart from the column `offset` on; packed they are [rows, groups * width]. So q of a row [q | k | v] is one run, and q
  * of GPT-NeoX's rows, [q | k | v] head by head, is one run a head. One thread an element of the packed side.
  */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
 import { elementGrid, forEachElement } from './elementwise.ts';
 
 export interface ColumnsShape {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import { runOnGpu, type TestArray, testValues } from '../gpu/testing.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import { runOnDevice, type TestArray, testValues } from '../device/testing.ts';
 import { type MergeMethod, mergeDeltas } from './deltaMerge.ts';
 import { selectTop, selectTopBytes } from './deltaSelect.ts';
 import { deltaStats, deltaStatsBytes, deltaStatsCount, readDeltaStats } from './deltaStats.ts';
@@ -68,7 +68,7 @@ async function sceOnGpu(source: Arrays, shape: DeltaShape, rank: number, tau: nu
       tau < 1 ? selectTop(sourceOf(b, rank), { ...chosen, histogram: b.histogram! }, shape, tau) : [];
     return { select, chosen: tau < 1 ? chosen : undefined };
   };
-  const first = await runOnGpu({ ...source, ...scratch } as Record<string, TestArray>, (b) => {
+  const first = await runOnDevice({ ...source, ...scratch } as Record<string, TestArray>, (b) => {
     const { select, chosen } = prepare(b);
     const buffers = { partials: b.partials!, stats: b.stats! };
     return [...select, ...deltaStats(sourceOf(b, rank), buffers, shape, 1, chosen)];
@@ -76,7 +76,7 @@ async function sceOnGpu(source: Arrays, shape: DeltaShape, rank: number, tau: nu
   const stats = readDeltaStats(first.stats!, shape.sources, 1);
   const weights = Float32Array.of(7, ...sceWeights(stats.sources.map((s) => s.selectedEnergy)));
   const method: MergeMethod = { kind: 'sce', divide: variant !== 'paper' };
-  const second = await runOnGpu({ ...source, ...scratch, weights } as Record<string, TestArray>, (b) => {
+  const second = await runOnDevice({ ...source, ...scratch, weights } as Record<string, TestArray>, (b) => {
     const { select, chosen } = prepare(b);
     const selection = variant === 'fork' || !chosen ? {} : { selection: chosen };
     const buffers = { weights: b.weights!, delta: b.delta! };
@@ -138,7 +138,7 @@ describe('worked example', () => {
         [0.1125, 0.0375, 0.1125, 0.075],
       ],
     ] as const) {
-      const out = await runOnGpu(
+      const out = await runOnDevice(
         { ...denseArrays(worked), weights: Float32Array.from(given), delta: poisoned(4) } as Arrays,
         (b) => [
           mergeDeltas(sourceOf(b, 0), { weights: b.weights!, delta: b.delta! }, shape, { kind: 'linear' }),
@@ -230,7 +230,7 @@ describe.each(shapes)('%j, rank %i', (shape, rank) => {
     const methods: MergeMethod[] = [{ kind: 'linear' }, { kind: 'sce', divide: true }];
     if (shape.sources === 2) methods.push({ kind: 'sce', divide: false });
     for (const method of methods) {
-      const out = await runOnGpu(
+      const out = await runOnDevice(
         { ...source, weights, delta: poisoned(start.length), sum: start } as Arrays,
         (buffers) => {
           const from = sourceOf(buffers, rank);

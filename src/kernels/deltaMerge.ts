@@ -10,7 +10,15 @@
  * and merges all elements; mergekit divides and merges the selected ones. Give `selection` for the latter two kinds of
  * "selected": elements outside it count as 0. Grid and cost: see deltaTile.ts.
  */
-import { type Dispatch, defineKernel, dispatch, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
+import {
+  type Dispatch,
+  defineKernel,
+  dispatch,
+  type Kernel,
+  madeOnce,
+  read,
+  write,
+} from '../device/kernel.ts';
 import { KEPT, SELECTION_SPECS, type Selection } from './deltaSelect.ts';
 import {
   type DeltaShape,

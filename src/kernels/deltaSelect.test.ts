@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { mergeDeltas } from './deltaMerge.ts';
 import { selectTop, selectTopBytes } from './deltaSelect.ts';
 import { poisoned } from './reference/compare.ts';
@@ -11,7 +11,7 @@ async function keptOf(x: Float32Array<ArrayBuffer>, tau: number) {
   const bytes = selectTopBytes(shape);
   const deltas = new Float32Array(x.length * 2);
   deltas.set(x);
-  const out = await runOnGpu(
+  const out = await runOnDevice(
     {
       deltas,
       weights: Float32Array.of(1, 0),

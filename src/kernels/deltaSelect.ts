@@ -8,7 +8,15 @@
  * bits find the variance, three more the index among its equals. k is the product in double precision, rounded as the
  * host would round it. 14 dispatches; none of this is needed for τ = 1.
  */
-import { type Dispatch, defineKernel, dispatch, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
+import {
+  type Dispatch,
+  defineKernel,
+  dispatch,
+  type Kernel,
+  madeOnce,
+  read,
+  write,
+} from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import {
   type DeltaShape,

@@ -2,7 +2,15 @@
  * What merge weights and the view of conflicts need to know of one matrix: energies of the deltas and where their signs
  * disagree. Two stages in a fixed order: each group adds up its tiles, then one group a number adds up the groups.
  */
-import { type Dispatch, defineKernel, dispatch, type Kernel, madeOnce, read, write } from '../gpu/kernel.ts';
+import {
+  type Dispatch,
+  defineKernel,
+  dispatch,
+  type Kernel,
+  madeOnce,
+  read,
+  write,
+} from '../device/kernel.ts';
 import { KEPT, SELECTION_SPECS, type Selection } from './deltaSelect.ts';
 import {
   type DeltaShape,

@@ -5,7 +5,7 @@
  * rows × 256 columns; a thread holds 4 columns (64 apart, so that neighbouring threads read neighbouring values) of each
  * row, as one vec4 per source and row. Cost with factors: rank · (4 + tileRows) loads for 4 · tileRows deltas of a source.
  */
-import { type BufferSpec, type Grid, read } from '../gpu/kernel.ts';
+import { type BufferSpec, type Grid, read } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 
 /** The deltas of S sources for one matrix [rows, columns]. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testDevice, testValues } from '../device/testing.ts';
 import { add, axpy, copy, elementGrid, fill, scale, softCap } from './elementwise.ts';
 import { poisoned, worstError } from './reference/compare.ts';
 import { softCapReference } from './reference/elementwise.ts';
@@ -9,7 +9,7 @@ describe.each([1, 7, 255, 1025, 70_001])('%i elements of a larger buffer', (coun
   const z = testValues(count + 3, 2);
 
   test('fill, copy, add', async () => {
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       { x, z, filled: poisoned(count + 3), copied: poisoned(count + 3), sum: poisoned(count + 3) },
       ({ x, z, filled, copied, sum }) => [
         fill({ y: filled }, count, 1.5),
@@ -25,7 +25,7 @@ describe.each([1, 7, 255, 1025, 70_001])('%i elements of a larger buffer', (coun
   });
 
   test('axpy, scale', async () => {
-    const out = await runOnGpu({ x, y: z, w: x }, ({ x, y, w }) => [
+    const out = await runOnDevice({ x, y: z, w: x }, ({ x, y, w }) => [
       axpy({ x, y }, count, -0.25),
       scale({ y: w }, count, 3),
     ]);
@@ -37,24 +37,24 @@ describe.each([1, 7, 255, 1025, 70_001])('%i elements of a larger buffer', (coun
 });
 
 test('a grid of two dimensions covers every element', async ({ skip }) => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const count = 65_535 * 1024 + 1_000;
   expect(elementGrid(count)).toEqual([65_535, 2, 1]);
-  if (gpu.limits.bindingBytes < count * 4) skip('this adapter binds less than 256 MiB');
-  const y = gpu.createBuffer(count * 4, 'large');
-  gpu.run([fill({ y }, count - 1, 2)]);
+  if (device.limits.bindingBytes < count * 4) skip('this adapter binds less than 256 MiB');
+  const y = device.createBuffer(count * 4, 'large');
+  device.run([fill({ y }, count - 1, 2)]);
   for (const at of [0, 65_535 * 1024 - 1, 65_535 * 1024, count - 2]) {
-    expect((await gpu.downloadF32(y, 1, at * 4))[0]).toBe(2);
+    expect((await device.downloadF32(y, 1, at * 4))[0]).toBe(2);
   }
-  expect((await gpu.downloadF32(y, 1, (count - 1) * 4))[0]).toBe(0);
-  gpu.destroyBuffer(y);
+  expect((await device.downloadF32(y, 1, (count - 1) * 4))[0]).toBe(0);
+  device.destroyBuffer(y);
 });
 
 test('the soft cap is exact from tiny to huge logits', async () => {
   const z = Float32Array.from(
     [0, 1e-6, -1e-3, 0.5, 8.99, 9.01, -9.01, 30, -200, 1e4, -1e30, 3e38].concat([...testValues(500, 4, 60)]),
   );
-  const out = await runOnGpu({ z }, ({ z }) => [softCap({ y: z }, 512, 30)]);
+  const out = await runOnDevice({ z }, ({ z }) => [softCap({ y: z }, 512, 30)]);
   out.z.forEach((got, i) => {
     const want = softCapReference(z[i]!, 30);
     expect(Math.abs(got - want)).toBeLessThanOrEqual(1e-6 * Math.abs(want));

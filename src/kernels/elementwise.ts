@@ -12,7 +12,7 @@ import {
   linearGrid,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 
 const THREADS = 256;
 const PER_THREAD = 4;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { embeddingBackward, embeddingForward, tokenSegments, tokenSegmentWords } from './embedding.ts';
 import { packMatrix } from './quantize.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
@@ -69,7 +69,7 @@ describe.each(formats.map((format) => [formatName(format), format] as const))(
         const words = rowWords(format, width);
         const pairs = packed.scales ? packed.scales.length / vocabulary : 0;
         const shape = { rows, width, scale: 1.5, ...chunk };
-        const out = await runOnGpu(
+        const out = await runOnDevice(
           {
             tokens,
             w: packed.data.slice(chunk.rowStart * words, end * words),
@@ -103,7 +103,7 @@ describe.each(['software', 'gpu'] as const)('gradient, tuned for %s', (tuning) =
       { rows, width, scale: 0.5, rowStart: 0, rowCount: first },
       { rows, width, scale: 0.5, rowStart: first, rowCount: vocabulary - first },
     ];
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       {
         dy,
         segments: tokenSegments(tokens),

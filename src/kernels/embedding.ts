@@ -17,7 +17,7 @@ import {
   linearGrid,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { Tuning } from './matmul.ts';
 import { formatName, pairWords, rowGroups, rowWords, type WeightFormat } from './weightFormat.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { gatedBackward, gatedForward } from './gated.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
 import { gatedBackwardReference, gatedReference } from './reference/gated.ts';
@@ -17,7 +17,7 @@ describe.each(['silu', 'gelu_tanh'] as const)('%s', (activation) => {
 
   test.each([1, 7, 255, 257, 4099])('%i elements agree with the reference', async (count) => {
     const [g, u, dh] = [testValues(count, 1, 6), testValues(count, 2), testValues(count, 3)];
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       { g, u, dh, h: poisoned(count), dg: poisoned(count), du: poisoned(count) },
       (b) => [gatedForward(b, count, activation), gatedBackward(b, count, activation)],
     );
@@ -30,7 +30,7 @@ describe.each(['silu', 'gelu_tanh'] as const)('%s', (activation) => {
   test('large gates saturate and stay finite', async () => {
     const g = Float32Array.of(-3e38, -1e20, -1e5, -200, -50, -20, -0, 0, 20, 50, 200, 1e5, 1e20, 3e38);
     const u = new Float32Array(g.length).fill(0.5);
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       { g, u, dh: u, h: poisoned(g.length), dg: poisoned(g.length), du: poisoned(g.length) },
       (b) => [gatedForward(b, g.length, activation), gatedBackward(b, g.length, activation)],
     );

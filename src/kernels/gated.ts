@@ -10,7 +10,7 @@ import {
   linearGrid,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import { type Activation, gateWgsl } from './activation.ts';
 
 const THREADS = 256;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { runOnGpu, type TestArray, testValues } from '../gpu/testing.ts';
+import { runOnDevice, type TestArray, testValues } from '../device/testing.ts';
 import { clipScale, gradientNormBytes } from './gradientNorm.ts';
 import { poisoned } from './reference/compare.ts';
 
@@ -7,7 +7,7 @@ async function run(gradients: readonly Float32Array<ArrayBuffer>[], clip: number
   const counts = gradients.map((g) => g.length);
   const arrays: Record<string, TestArray> = Object.fromEntries(gradients.map((g, i) => [`g${i}`, g]));
   const partials = poisoned(gradientNormBytes(counts) / 4);
-  const out = await runOnGpu(
+  const out = await runOnDevice(
     { ...arrays, partials, gradScale: poisoned(2) } as Record<string, TestArray>,
     (b) =>
       clipScale(

@@ -2,7 +2,7 @@
  * The global norm of several gradient arenas and the factor that clips it. Sums are in a fixed order, so a replay
  * gives the same bits. Two stages: at most 256 groups a gradient write partial sums, one group adds them up.
  */
-import { type Dispatch, defineKernel, dispatch, read, unfolded, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, unfolded, write } from '../device/kernel.ts';
 
 const THREADS = 256;
 const GROUPS = 256;

@@ -1,7 +1,7 @@
 /**
  * Half floats, two to a word, as f32. Layout: flat, any count (the last word may hold one). Grid as in elementwise.ts.
  */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
 import { elementGrid, forEachElement } from './elementwise.ts';
 
 const widenKernel = defineKernel({

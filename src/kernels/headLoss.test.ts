@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { headLoss } from './headLoss.ts';
 import { centralDifferences, poisoned, worstError } from './reference/compare.ts';
 import { type HeadLossCase, headLossReference } from './reference/headLoss.ts';
@@ -64,7 +64,7 @@ async function runCase(given: HeadLossCase, rowStart = 0, gradient = true) {
     probs: shifted(teacher?.probs ?? [0], f32, teacher?.kept ?? 0) as Float32Array<ArrayBuffer>,
     counts: shifted(teacher?.counts ?? [0], u32, 1) as Uint32Array<ArrayBuffer>,
   };
-  const out = await runOnGpu(arrays, (b) => {
+  const out = await runOnDevice(arrays, (b) => {
     const { logits, labels, weights, losses, stats, ids, probs, counts } = b;
     const rowsOf = teacher ? { teacher: { ...teacher, ids, probs, counts } } : {};
     return headLoss<DeviceBuffer>(

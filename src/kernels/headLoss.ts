@@ -22,7 +22,7 @@ import {
   madeOnce,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { SOFT_CAP } from './elementwise.ts';
 import { ADD_FOUR, LOAD_FOUR, LOWEST, ROW_REDUCE, ROW_THREADS, ROW_TURN } from './rowScan.ts';

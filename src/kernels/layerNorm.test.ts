@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { layerNormBackward, layerNormBackwardWeight, layerNormForward } from './layerNorm.ts';
 import { columnSums } from './matmulColumnSums.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
@@ -40,7 +40,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
     const [w, b] = [testValues(width, 2), testValues(width, 3)];
     const [residual, dy, before] = [testValues(count, 4), testValues(count, 5), testValues(count, 6)];
     const shape = { rows, width, eps };
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       {
         x,
         w,
@@ -82,7 +82,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
     const [rows, width] = [5, 70];
     const x = testValues(rows * width, 1).map((value) => value + 1000);
     const w = testValues(width, 2);
-    const out = await runOnGpu({ x, w, y: poisoned(x.length), stats: poisoned(2 * rows) }, (all) => [
+    const out = await runOnDevice({ x, w, y: poisoned(x.length), stats: poisoned(2 * rows) }, (all) => [
       layerNormForward(all, { rows, width, eps }, tuning),
     ]);
     expect(worstError(out.y, layerNormReference(x, w, eps).y)).toBeLessThan(1e-3);
@@ -92,7 +92,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
     const [rows, width] = [70_003, 4];
     const [x, w, dy] = [testValues(rows * width, 1), testValues(width, 2), testValues(rows * width, 4)];
     const shape = { rows, width, eps };
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       { x, w, dy, y: poisoned(x.length), stats: poisoned(2 * rows), dx: poisoned(x.length) },
       (all) => [layerNormForward(all, shape, tuning), layerNormBackward(all, shape, false, tuning)],
     );
@@ -103,7 +103,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
 
 test('a constant row stays finite', async () => {
   const x = new Float32Array(8).fill(7);
-  const out = await runOnGpu({ x, w: testValues(8), y: poisoned(8), stats: poisoned(2) }, (all) => [
+  const out = await runOnDevice({ x, w: testValues(8), y: poisoned(8), stats: poisoned(2) }, (all) => [
     layerNormForward(all, { rows: 1, width: 8, eps: 1e-6 }, 'gpu'),
   ]);
   expect(Array.from(out.y, Math.abs)).toEqual(new Array(8).fill(0));

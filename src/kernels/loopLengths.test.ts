@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { loopTurns } from '../gpu/loopTurns.ts';
+import { loopTurns } from '../device/webgpu/loopTurns.ts';
 import { attentionBackward, attentionForward } from './attention.ts';
 import { matmulNT } from './matmul.ts';
 

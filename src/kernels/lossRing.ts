@@ -3,7 +3,7 @@
  * run without the host and the host reads several steps at once. An entry is f32 [4] = (weighted CE, weighted KD,
  * gradient norm, clip factor). Sums are in a fixed order.
  */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
 import { GROUP_SUM } from './gradientNorm.ts';
 
 export const RING_ENTRY = 4;

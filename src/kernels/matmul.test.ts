@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { matmulNN, matmulNT, matmulTN } from './matmul.ts';
 import { chooseStrategy, type Strategy } from './matmulStrategy.ts';
 import { DIRECT, expectClose, F32, nans, norm, Q4, TILE, weightMatrix } from './matmulTesting.ts';
@@ -43,7 +43,7 @@ async function checkNT(
 ): Promise<void> {
   const x = testValues(m * k, 1);
   const w = weightMatrix(n, k, format);
-  const out = await runOnGpu({ ...w.arrays, x, y: nans(m * n) }, (b) => [
+  const out = await runOnDevice({ ...w.arrays, x, y: nans(m * n) }, (b) => [
     matmulNT({ x: b.x!, weight: w.operand(b), y: b.y! }, { m, n, k, strategy }, tuning),
   ]);
   const wanted = matmulNTReference(x, w.values, m, n, k);
@@ -65,7 +65,7 @@ async function checkNN(
 ): Promise<void> {
   const dy = testValues(m * n, 3);
   const w = weightMatrix(n, k, format);
-  const out = await runOnGpu({ ...w.arrays, dy, dx: nans(m * k) }, (b) => [
+  const out = await runOnDevice({ ...w.arrays, dy, dx: nans(m * k) }, (b) => [
     matmulNN({ dy: b.dy!, weight: w.operand(b), dx: b.dx! }, { m, n, k, strategy }, tuning),
   ]);
   const wanted = matmulNNReference(dy, w.values, m, n, k);
@@ -86,7 +86,7 @@ async function checkTN(
 ): Promise<void> {
   const dy = testValues(m * n, 3);
   const x = testValues(m * k, 4);
-  const out = await runOnGpu({ dy, x, dw: nans(n * k) }, (b) => [
+  const out = await runOnDevice({ dy, x, dw: nans(n * k) }, (b) => [
     matmulTN({ dy: b.dy, x: b.x, dw: b.dw }, { m, n, k, alpha: 0.5, strategy }, tuning),
   ]);
   const wanted = matmulTNReference(dy, x, m, n, k, { alpha: 0.5 });
@@ -195,7 +195,7 @@ test('a weight of tiny scales is not flushed to zero', async () => {
   const packed: PackedMatrix = packMatrix(testValues(n * k, 2, 2e-4), n, k, Q4);
   const values = unpack(packed);
   const x = testValues(m * k, 1);
-  const out = await runOnGpu({ x, weight: packed.data, scales: packed.scales!, y: nans(m * n) }, (b) => [
+  const out = await runOnDevice({ x, weight: packed.data, scales: packed.scales!, y: nans(m * n) }, (b) => [
     matmulNT(
       { x: b.x, weight: { format: Q4, data: b.weight, scales: b.scales }, y: b.y },
       { m, n, k },
@@ -219,7 +219,7 @@ test('one wrong weight is seen', async () => {
   const w = weightMatrix(n, k, F32);
   const broken = Float32Array.from(w.values);
   broken[7 * k + 64] = broken[7 * k + 64]! * 1.001;
-  const out = await runOnGpu({ x, weight: broken, y: nans(m * n) }, (b) => [
+  const out = await runOnDevice({ x, weight: broken, y: nans(m * n) }, (b) => [
     matmulNT({ x: b.x, weight: { format: F32, data: b.weight }, y: b.y }, { m, n, k }, 'software'),
   ]);
   const wanted = matmulNTReference(x, w.values, m, n, k);

@@ -6,7 +6,7 @@
  * `matmulDirect.ts` and `matmulVector.ts` the loops, and `matmulStrategy.ts` chooses among them. Sums are f32, in a
  * fixed order, so results are the same on every run on one adapter.
  */
-import { type Dispatch, dispatch, type Grid } from '../gpu/kernel.ts';
+import { type Dispatch, dispatch, type Grid } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { directBody, directGrid } from './matmulDirect.ts';
 import { type Body, type Contraction, type MatmulParams, matmulKernel } from './matmulKernel.ts';

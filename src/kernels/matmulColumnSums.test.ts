@@ -1,5 +1,5 @@
 import { test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { columnSums } from './matmulColumnSums.ts';
 import { expectClose, nans, norm } from './matmulTesting.ts';
 import { columnSumsReference } from './reference/matmul.ts';
@@ -14,7 +14,7 @@ test('columnSums adds rows, replaces or accumulates, and reads columns of wider 
     const dy = testValues(m * n, 1);
     const wide = testValues(m * (n + 7), 2);
     const before = testValues(n, 3);
-    const out = await runOnGpu({ dy, wide, db: nans(n), sum: before }, (b) => [
+    const out = await runOnDevice({ dy, wide, db: nans(n), sum: before }, (b) => [
       columnSums({ dy: b.dy, db: b.db }, { m, n }),
       columnSums({ dy: b.wide, db: b.sum }, { m, n, dy: { stride: n + 7, offset: 5 }, accumulate: true }),
     ]);

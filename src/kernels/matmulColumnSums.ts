@@ -1,4 +1,4 @@
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
 
 /** A workgroup adds 16 columns, each with 16 threads that take every 16th row. */
 const COLUMNS = 16;

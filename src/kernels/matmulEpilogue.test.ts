@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { matmulNN, matmulNT, matmulTN } from './matmul.ts';
 import type { Strategy } from './matmulStrategy.ts';
 import { DIRECT, expectClose, nans, norm, Q4, TILE, weightMatrix } from './matmulTesting.ts';
@@ -23,7 +23,7 @@ describe('epilogue', () => {
       const bias = testValues(n, 7);
       const residual = testValues(m * n, 8);
       const before = testValues(m * n, 9);
-      const out = await runOnGpu(
+      const out = await runOnDevice(
         { ...w.arrays, x, bias, residual, columnScale, y: before, z: before },
         (b) => [
           matmulNT(
@@ -65,7 +65,7 @@ describe('epilogue', () => {
       const dxBefore = testValues(m * k, 4);
       const dwBefore = testValues(n * k, 5);
       const shape = { m, n, k, ...scale, accumulate: true, strategy };
-      const out = await runOnGpu({ ...w.arrays, x, dy, columnScale, dx: dxBefore, dw: dwBefore }, (b) => [
+      const out = await runOnDevice({ ...w.arrays, x, dy, columnScale, dx: dxBefore, dw: dwBefore }, (b) => [
         matmulNN({ dy: b.dy!, weight: w.operand(b), dx: b.dx!, columnScale: b.columnScale }, shape, 'gpu'),
         matmulTN(
           { dy: b.dy!, x: b.x!, dw: b.dw!, columnScale: b.columnScale },
@@ -115,7 +115,7 @@ describe('epilogue', () => {
       const xWide = new Float32Array(m * (k + 4)).fill(Number.NaN);
       for (let at = 0; at < m * k; at++) xWide[Math.floor(at / k) * (k + 4) + 4 + (at % k)] = x[at]!;
       const xColumns = { stride: k + 4, offset: 4 };
-      const out = await runOnGpu(
+      const out = await runOnDevice(
         { ...w.arrays, x: xWide, wide, y: wide, dx: nans(m * (k + 4)), dw: nans(n * k) },
         (b) => [
           matmulNT(

@@ -2,7 +2,14 @@
  * What all matrix product kernels share: their parameters, their bindings, and the epilogue that turns a sum into an
  * output. The strategies (`matmulTiled`, `matmulDirect`, `matmulVector`) write the body.
  */
-import { type BufferSpec, defineKernel, type Kernel, read, type ScalarType, write } from '../gpu/kernel.ts';
+import {
+  type BufferSpec,
+  defineKernel,
+  type Kernel,
+  read,
+  type ScalarType,
+  write,
+} from '../device/kernel.ts';
 import { type Operand, operandBuffers, operandCode, operandName, type Product } from './matmulOperand.ts';
 
 export interface Contraction {

@@ -17,7 +17,7 @@
  * `left_at` returns zeros past the end of the reduction; `right_at` returns any finite weight there. Past the end of a
  * free index both return anything, since those outputs are not stored.
  */
-import { type BufferSpec, read } from '../gpu/kernel.ts';
+import { type BufferSpec, read } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { elementBits, formatName, type WeightFormat } from './weightFormat.ts';
 

@@ -1,6 +1,6 @@
 /** What the tests of the matrix products share. */
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import { type TestArray, testValues } from '../gpu/testing.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import { type TestArray, testValues } from '../device/testing.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import type { MatrixOperand } from './matmul.ts';
 import type { DirectPlan } from './matmulDirect.ts';

@@ -4,9 +4,10 @@
  * added in another order, so the choice may change the last bits of a result: it is made once and kept, and where it
  * cannot be kept the defaults stay. Software adapters are not tuned: their kernels have one good size.
  */
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
-import type { Dispatch } from '../gpu/kernel.ts';
+
+import type { Device } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import type { Dispatch } from '../device/kernel.ts';
 import { matmulNN, matmulNT, matmulTN, type TunedDispatch } from './matmul.ts';
 import type { Product } from './matmulOperand.ts';
 import { TILE_GRADIENT, TILE_NT, TILE_SLICED } from './matmulStrategy.ts';
@@ -59,11 +60,11 @@ export interface TileStore {
   write(text: string): Promise<void>;
 }
 
-const tables = new WeakMap<Gpu, TileTable>();
+const tables = new WeakMap<Device, TileTable>();
 
 /** The choices for this device; empty until `openTiles`. */
-export function tilesOf(gpu: Gpu): TileTable {
-  return tables.get(gpu) ?? {};
+export function tilesOf(device: Device): TileTable {
+  return tables.get(device) ?? {};
 }
 
 /**
@@ -71,27 +72,27 @@ export function tilesOf(gpu: Gpu): TileTable {
  * found in about a second and kept. Does nothing on software adapters and where nothing can be kept.
  */
 export async function openTiles(
-  gpu: Gpu,
+  device: Device,
   store: TileStore,
-  time: (gpu: Gpu, candidates: readonly Dispatch<DeviceBuffer>[]) => Promise<number[]> = timeCandidates,
+  time: (device: Device, candidates: readonly Dispatch<DeviceBuffer>[]) => Promise<number[]> = timeCandidates,
 ): Promise<void> {
-  if (gpu.info.software) return;
-  const { vendor, architecture, model, description } = gpu.info;
+  if (device.info.software) return;
+  const { vendor, architecture, model, description } = device.info;
   const name = [vendor, architecture, model, description].join(' ');
   const kept = parseKept(await store.read().catch(() => undefined));
   const known = kept[name];
   if (known) {
-    tables.set(gpu, known);
+    tables.set(device, known);
     return;
   }
   const table: Partial<Record<TileKey, number>> = {};
-  for (const key of KEYS) table[key] = await fastest(gpu, key, time);
+  for (const key of KEYS) table[key] = await fastest(device, key, time);
   const text = JSON.stringify({ version: VERSION, adapters: { ...kept, [name]: table } });
   const written = await store.write(text).then(
     () => true,
     () => false,
   );
-  if (written) tables.set(gpu, table);
+  if (written) tables.set(device, table);
 }
 
 /** Tables by adapter; none of another version, and no place that there is no candidate for. */
@@ -120,16 +121,16 @@ function candidatesOf(key: TileKey): readonly TiledPlan[] {
 
 /** The default where nothing is clearly faster. */
 async function fastest(
-  gpu: Gpu,
+  device: Device,
   key: TileKey,
-  time: (gpu: Gpu, candidates: readonly Dispatch<DeviceBuffer>[]) => Promise<number[]>,
+  time: (device: Device, candidates: readonly Dispatch<DeviceBuffer>[]) => Promise<number[]>,
 ): Promise<number> {
   const [product, kind, size] = key.split('.') as [Product, 'plain' | 'packed', 'full' | 'few'];
   const n = SIZES[size];
   const format = FORMATS[kind];
   const owned: DeviceBuffer[] = [];
   const own = (bytes: number) => {
-    owned.push(gpu.createBuffer(Math.max(bytes, 4), 'tile timing'));
+    owned.push(device.createBuffer(Math.max(bytes, 4), 'tile timing'));
     return owned.at(-1) as DeviceBuffer;
   };
   const [x, y] = [own(4 * n * n), own(4 * n * n)];
@@ -144,12 +145,12 @@ async function fastest(
   };
   const fallback = candidatesOf(key).indexOf(defaultTile(product, size));
   try {
-    const times = await time(gpu, candidatesOf(key).map(make));
+    const times = await time(device, candidatesOf(key).map(make));
     const best = times.indexOf(Math.min(...times));
     const clear = (times[best] ?? Number.NaN) < CLEARLY * (times[fallback] ?? 0);
     return clear ? best : fallback;
   } finally {
-    for (const buffer of owned) gpu.destroyBuffer(buffer);
+    for (const buffer of owned) device.destroyBuffer(buffer);
   }
 }
 
@@ -164,18 +165,21 @@ const REPEATS = 4;
 const BUDGET_MS = 150;
 
 /** The best of a few rounds in turns, each candidate several times in a row, in ms. */
-async function timeCandidates(gpu: Gpu, candidates: readonly Dispatch<DeviceBuffer>[]): Promise<number[]> {
-  await gpu.compile(candidates.map(({ kernel }) => kernel));
-  const programs = candidates.map((one) => gpu.record(new Array(REPEATS).fill(one), 'tile timing'));
+async function timeCandidates(
+  device: Device,
+  candidates: readonly Dispatch<DeviceBuffer>[],
+): Promise<number[]> {
+  await device.compile(candidates.map(({ kernel }) => kernel));
+  const programs = candidates.map((one) => device.record(new Array(REPEATS).fill(one), 'tile timing'));
   const best = programs.map(() => Number.POSITIVE_INFINITY);
   try {
     const begun = performance.now();
     for (let round = 0; round < ROUNDS && (round < 2 || performance.now() - begun < BUDGET_MS); round++) {
       for (const [index, program] of programs.entries()) {
-        await gpu.idle();
+        await device.idle();
         const started = performance.now();
         program.submit();
-        await gpu.idle();
+        await device.idle();
         // The first round finds the clocks of the GPU low.
         if (round > 0) best[index] = Math.min(best[index] ?? 0, performance.now() - started);
       }

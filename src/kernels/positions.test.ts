@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { type PositionsShape, positionsBackward, positionsForward } from './positions.ts';
 import { poisoned, worstError } from './reference/compare.ts';
 
@@ -16,7 +16,7 @@ test.each(shapes)('%s', async (_, shape, start) => {
   const x = testValues(rows * width, 1);
   const table = testValues(positions * width, 2);
   const dy = testValues(rows * width, 3);
-  const out = await runOnGpu(
+  const out = await runOnDevice(
     { x, table, dy, state: Uint32Array.of(start, 0), y: poisoned(rows * width), dtable: table },
     ({ state, ...b }) => [
       positionsForward(start > 0 ? { ...b, state } : b, shape),

@@ -11,7 +11,7 @@ import {
   type Kernel,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import { elementGrid, forEachElement } from './elementwise.ts';
 
 export interface PositionsShape {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { testValues } from '../gpu/testing.ts';
+import { testValues } from '../device/testing.ts';
 import { packMatrix } from './quantize.ts';
 import { type AffineFormat, formatName, unpack } from './weightFormat.ts';
 

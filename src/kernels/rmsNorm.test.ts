@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
 import { rmsNormBackwardReference, rmsNormReference } from './reference/rmsNorm.ts';
 import { rmsNormBackward, rmsNormBackwardWeight, rmsNormForward } from './rmsNorm.ts';
@@ -38,7 +38,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
     const before = testValues(rows * width, 5);
     const offset = width % 2 === 0 ? 1 : 0;
     const shape = { rows, width, eps, offset } as const;
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       {
         x,
         w,
@@ -97,7 +97,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
     const w = testValues(width, 2);
     const dy = testValues(rows * width, 4);
     const shape = { rows, width, eps, offset: 0 } as const;
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       {
         x,
         w,
@@ -123,7 +123,7 @@ describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
 
 test('a row of zeros stays finite', async () => {
   const shape = { rows: 1, width: 8, eps: 1e-6, offset: 0 } as const;
-  const out = await runOnGpu(
+  const out = await runOnDevice(
     { x: new Float32Array(8), w: testValues(8), y: poisoned(8), rstd: poisoned(1) },
     (b) => [rmsNormForward(b, shape, 'software')],
   );

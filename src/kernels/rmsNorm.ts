@@ -14,7 +14,7 @@ import {
   linearGrid,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import type { Tuning } from './matmul.ts';
 import { type Lanes, lanesOf, rowFrame, rowPlace, weightGradient, weightPartialsKernel } from './rowNorm.ts';
 

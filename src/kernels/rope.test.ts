@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { dotProduct, worstError } from './reference/compare.ts';
 import { ropeReference } from './reference/rope.ts';
 import { type RopeShape, rope } from './rope.ts';
@@ -52,7 +52,7 @@ test.each(shapes)('%o agrees with the reference and turns back', async (shape) =
   const spec = { theta: 10_000, rot: shape.rot };
   const table = ropeTable({ ...spec, positions: shape.tokens });
   const x = testValues(shape.rows * (shape.stride ?? shape.heads * shape.headWidth));
-  const out = await runOnGpu({ x, back: x, table }, (b) => [
+  const out = await runOnDevice({ x, back: x, table }, (b) => [
     rope({ x: b.x, table: b.table }, shape),
     rope({ x: b.back, table: b.table }, shape),
     rope({ x: b.back, table: b.table }, shape, true),
@@ -76,7 +76,7 @@ test('a cache starts at the position that the state holds', async () => {
   const spec = { theta: 10_000, rot: 16 };
   const x = testValues(96);
   const table = ropeTable({ ...spec, positions: 5000 });
-  const out = await runOnGpu({ x, table, state: Uint32Array.of(4997, 3) }, (b) => [rope(b, shape)]);
+  const out = await runOnDevice({ x, table, state: Uint32Array.of(4997, 3) }, (b) => [rope(b, shape)]);
   expect(worstError(out.x, ropeReference(x, shape, ropeFrequencies(spec), 4997))).toBeLessThan(1e-3);
   const exact = x.map((_, at) => {
     const [row, j] = [Math.floor(at / 32), at % 8];

@@ -14,7 +14,7 @@ import {
   linearGrid,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 
 const THREADS = 128;
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { cacheWrite } from './attentionCached.ts';
 import { poisoned } from './reference/compare.ts';
 import { rope } from './rope.ts';
@@ -21,9 +21,9 @@ test.each([
     kCache: poisoned(capacity * width),
     vCache: poisoned(capacity * width),
   });
-  const got = await runOnGpu(arrays(), (b) => [ropeIntoCache(b, shape)]);
+  const got = await runOnDevice(arrays(), (b) => [ropeIntoCache(b, shape)]);
   const place = { rows: tokens, tokens, headWidth, rot: 2 * half };
-  const want = await runOnGpu(arrays(), (b) => [
+  const want = await runOnDevice(arrays(), (b) => [
     rope({ x: b.q, table: b.table, state: b.state }, { ...place, heads }),
     rope({ x: b.k, table: b.table, state: b.state }, { ...place, heads: kvHeads }),
     cacheWrite(b, { tokens, width, capacity }),

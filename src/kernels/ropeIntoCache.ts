@@ -13,7 +13,7 @@ import {
   linearGrid,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 
 const THREADS = 64;
 

@@ -12,7 +12,7 @@ import {
   LINEAR_GROUP,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import type { Tuning } from './matmul.ts';
 
 /** Threads of a row: a power of two. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import { testGpu, testValues } from '../gpu/testing.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import { testDevice, testValues } from '../device/testing.ts';
 import { packMatrix } from './quantize.ts';
 import { poisoned, worstError } from './reference/compare.ts';
 import { rowProducts, rowProductsBuffers } from './rowProducts.ts';
@@ -57,10 +57,10 @@ interface Extra {
 
 async function check(one: Case, tuning: 'software' | 'gpu', subgroups = true): Promise<void> {
   const { format, m, k, n, bias, residual, norm, gate } = one;
-  const gpu = await testGpu();
+  const device = await testDevice();
   const owned: DeviceBuffer[] = [];
   const own = (data: Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer>, label: string) => {
-    owned.push(gpu.createFrom(data, label));
+    owned.push(device.createFrom(data, label));
     return owned.at(-1)!;
   };
   const packed = n.map((columns, p) => packMatrix(testValues(columns * k, p + 3, 0.2), columns, k, format));
@@ -90,13 +90,13 @@ async function check(one: Case, tuning: 'software' | 'gpu', subgroups = true): P
   };
   const made = rowProducts(products, tuning);
   expect(Object.keys(made.buffers)).toHaveLength(rowProductsBuffers(products));
-  gpu.run([subgroups ? made : { ...made, kernel: made.kernel.fallback! }]);
+  device.run([subgroups ? made : { ...made, kernel: made.kernel.fallback! }]);
   const want = reference(one, x, packed.map(unpack), extra);
   for (const [p, expected] of want.entries()) {
-    const got = await gpu.downloadF32(outs[p]!, expected.length);
+    const got = await device.downloadF32(outs[p]!, expected.length);
     expect(worstError(got, expected)).toBeLessThan(3e-6);
   }
-  for (const buffer of owned) gpu.destroyBuffer(buffer);
+  for (const buffer of owned) device.destroyBuffer(buffer);
 }
 
 const cases: Case[] = [

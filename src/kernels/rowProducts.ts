@@ -14,7 +14,7 @@ import {
   madeOnce,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { type Activation, gateWgsl } from './activation.ts';
 import { activations, type NTBuffers, operand, type Tuning, weights } from './matmul.ts';

@@ -1,4 +1,4 @@
-import { unfolded } from '../gpu/kernel.ts';
+import { unfolded } from '../device/kernel.ts';
 
 /**
  * WGSL that kernels share which read one row of logits with one group of 256 threads: four loads in flight a thread,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { poisoned } from './reference/compare.ts';
 import { massReference, rowReference } from './reference/rows.ts';
 import { boundaryMass, markIds, rowStats } from './rowStats.ts';
@@ -17,7 +17,7 @@ test.each(shapes)('statistics of %i rows of %i logits', async (rows, vocabulary)
   const labels = Int32Array.from({ length: rows + 1 }, (_, r) =>
     r % 3 === 2 ? -100 : (r * 97) % vocabulary,
   );
-  const out = await runOnGpu(
+  const out = await runOnDevice(
     {
       logits,
       labels,
@@ -43,7 +43,7 @@ test.each(shapes)('statistics of %i rows of %i logits', async (rows, vocabulary)
 test('the lowest id wins among equal logits', async () => {
   const logits = new Float32Array(3000).fill(-1);
   for (const at of [2900, 1300, 777, 1801]) logits[at] = 4;
-  const out = await runOnGpu(
+  const out = await runOnDevice(
     { logits, labels: Int32Array.of(0), stats: poisoned(3), best: new Uint32Array(1) },
     (b) => [rowStats(b, { rowStart: 0, chunkRows: 1, vocabulary: 3000 })],
   );
@@ -53,9 +53,10 @@ test('the lowest id wins among equal logits', async () => {
 test.each(shapes)('the mass of a marked set in %i rows of %i logits', async (rows, vocabulary) => {
   const logits = testValues(rows * vocabulary, rows + 3, 9);
   const ids = Array.from({ length: vocabulary }, (_, j) => j).filter((j) => j % 7 === 0 || j % 33 === 32);
-  const out = await runOnGpu({ logits, marks: markIds(ids, vocabulary), mass: poisoned(rows + 2) }, (b) => [
-    boundaryMass(b, { rowStart: 2, chunkRows: rows, vocabulary }),
-  ]);
+  const out = await runOnDevice(
+    { logits, marks: markIds(ids, vocabulary), mass: poisoned(rows + 2) },
+    (b) => [boundaryMass(b, { rowStart: 2, chunkRows: rows, vocabulary })],
+  );
   for (let row = 0; row < rows; row++) {
     const want = massReference(logits.subarray(row * vocabulary, (row + 1) * vocabulary), ids);
     expect(Math.abs(out.mass[row + 2]! - want)).toBeLessThan(3e-6 * want);

@@ -2,7 +2,7 @@
  * What scoring and representation read from a row of logits: largest logit, log-sum-exp, best id, log-probability of a
  * given id, and the probability of a marked set of ids. One group of 256 threads a row, one pass over the row.
  */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
 import { ADD_FOUR, LOAD_FOUR, LOWEST, ROW_REDUCE, ROW_THREADS, ROW_TURN } from './rowScan.ts';
 
 const ROW_LOGIT = `

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { testGpu, testValues } from '../gpu/testing.ts';
+import { testDevice, testValues } from '../device/testing.ts';
 import { CHOSEN_BYTES, sampleNext, settingsWords } from './sampleNext.ts';
 import { type SamplingSettings, sampleToken } from './sampling.ts';
 
@@ -7,25 +7,25 @@ type Settings = Omit<SamplingSettings, 'counter'>;
 
 /** Draws at the positions `first + 1 ...` on the device, one dispatch behind the other, and reads them all. */
 async function drawn(logProbs: Float32Array, settings: Settings, first: number, count: number) {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const ids = Uint32Array.from(logProbs, (_, e) => 1000 + 7 * e);
-  const tokens = gpu.createBuffer(256 * count, 'tokens');
+  const tokens = device.createBuffer(256 * count, 'tokens');
   const shared = {
-    ids: gpu.createFrom(ids, 'ids'),
-    logProbs: gpu.createFrom(Float32Array.from(logProbs), 'log-probabilities'),
-    settings: gpu.createFrom(settingsWords(settings), 'settings'),
-    state: gpu.createFrom(Uint32Array.of(first, 1), 'state'),
-    chosen: gpu.createBuffer(CHOSEN_BYTES, 'chosen'),
+    ids: device.createFrom(ids, 'ids'),
+    logProbs: device.createFrom(Float32Array.from(logProbs), 'log-probabilities'),
+    settings: device.createFrom(settingsWords(settings), 'settings'),
+    state: device.createFrom(Uint32Array.of(first, 1), 'state'),
+    chosen: device.createBuffer(CHOSEN_BYTES, 'chosen'),
   };
-  gpu.run(
+  device.run(
     Array.from({ length: count }, (_, step) =>
       sampleNext({ ...shared, tokens: tokens.slice(256 * step, 4) }, logProbs.length),
     ),
   );
-  const got = (await gpu.downloadU32(tokens)).filter((_, at) => at % 64 === 0);
-  const state = await gpu.downloadU32(shared.state, 2);
-  const chosen = await gpu.downloadU32(shared.chosen, 2);
-  for (const buffer of [tokens, ...Object.values(shared)]) gpu.destroyBuffer(buffer);
+  const got = (await device.downloadU32(tokens)).filter((_, at) => at % 64 === 0);
+  const state = await device.downloadU32(shared.state, 2);
+  const chosen = await device.downloadU32(shared.chosen, 2);
+  for (const buffer of [tokens, ...Object.values(shared)]) device.destroyBuffer(buffer);
   const want = Array.from({ length: count }, (_, step) =>
     sampleToken(ids, logProbs, { ...settings, counter: first + step + 1 }),
   );
@@ -81,16 +81,16 @@ test('an entry that is no number is never drawn', async () => {
 });
 
 test('a row without entries gives no token', async () => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const buffers = {
-    ids: gpu.createFrom(new Uint32Array(4).fill(0xffff_ffff), 'ids'),
-    logProbs: gpu.createFrom(new Float32Array(4).fill(-3e38), 'log-probabilities'),
-    settings: gpu.createFrom(settingsWords(settings), 'settings'),
-    state: gpu.createFrom(Uint32Array.of(3, 1), 'state'),
-    tokens: gpu.createBuffer(4, 'tokens'),
-    chosen: gpu.createBuffer(CHOSEN_BYTES, 'chosen'),
+    ids: device.createFrom(new Uint32Array(4).fill(0xffff_ffff), 'ids'),
+    logProbs: device.createFrom(new Float32Array(4).fill(-3e38), 'log-probabilities'),
+    settings: device.createFrom(settingsWords(settings), 'settings'),
+    state: device.createFrom(Uint32Array.of(3, 1), 'state'),
+    tokens: device.createBuffer(4, 'tokens'),
+    chosen: device.createBuffer(CHOSEN_BYTES, 'chosen'),
   };
-  gpu.run([sampleNext(buffers, 4)]);
-  expect((await gpu.downloadU32(buffers.chosen, 1))[0]).toBe(0xffff_ffff);
-  for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+  device.run([sampleNext(buffers, 4)]);
+  expect((await device.downloadU32(buffers.chosen, 1))[0]).toBe(0xffff_ffff);
+  for (const buffer of Object.values(buffers)) device.destroyBuffer(buffer);
 });

@@ -6,7 +6,7 @@
  * One workgroup of 64 threads: each weighs an entry, the first one draws. It writes the id behind the row (the step to
  * come embeds it), moves the position on, and leaves what the host reads late: the id and its log-probability.
  */
-import { type Dispatch, defineKernel, dispatch, read, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { streamWords } from '../util/random.ts';
 import type { SamplingSettings } from './sampling.ts';

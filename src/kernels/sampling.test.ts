@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testDevice, testValues } from '../device/testing.ts';
 import { advance } from './lossRing.ts';
 import { rowReference } from './reference/rows.ts';
 import { greedyToken, greedyTokenBytes, type SamplingSettings, sampleToken } from './sampling.ts';
@@ -13,7 +13,7 @@ describe('greedy', () => {
   ])('%i rows of %i logits', async (rows, vocabulary) => {
     const logits = testValues(rows * vocabulary, rows, 20);
     const stride = 6;
-    const out = await runOnGpu(
+    const out = await runOnDevice(
       {
         logits,
         partials: new Float32Array(greedyTokenBytes(rows) / 4).fill(Number.NaN),
@@ -34,20 +34,20 @@ describe('greedy', () => {
     const logits = new Float32Array(vocabulary).fill(-7);
     for (const at of [8800, 4500, 4564, 70]) logits[at] = -2;
     logits[5] = Number.NaN;
-    const gpu = await testGpu();
+    const device = await testDevice();
     const buffers = {
-      logits: gpu.createFrom(logits, 'logits'),
-      partials: gpu.createBuffer(greedyTokenBytes(1), 'partials'),
-      state: gpu.createFrom(Uint32Array.of(1), 'state'),
-      tokens: gpu.createFrom(new Uint32Array(5), 'tokens'),
+      logits: device.createFrom(logits, 'logits'),
+      partials: device.createBuffer(greedyTokenBytes(1), 'partials'),
+      state: device.createFrom(Uint32Array.of(1), 'state'),
+      tokens: device.createFrom(new Uint32Array(5), 'tokens'),
     };
     const step = [
       ...greedyToken(buffers, { rows: 1, vocabulary }, { slot: 0, offset: 0, stride: 3 }),
       advance({ state: buffers.state }, 0),
     ];
-    gpu.run([...step, ...step, ...step]);
-    expect([...(await gpu.downloadU32(buffers.tokens, 5))]).toEqual([0, 70, 70, 0, 0]);
-    for (const buffer of Object.values(buffers)) gpu.destroyBuffer(buffer);
+    device.run([...step, ...step, ...step]);
+    expect([...(await device.downloadU32(buffers.tokens, 5))]).toEqual([0, 70, 70, 0, 0]);
+    for (const buffer of Object.values(buffers)) device.destroyBuffer(buffer);
   });
 });
 

@@ -5,7 +5,7 @@
  * Greedy: 64 groups a row each find the best of their logits, one group picks among them. The best value goes as an
  * ordered integer; the lowest id wins among equals; NaN never wins.
  */
-import { type Dispatch, defineKernel, dispatch, read, unfolded, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, unfolded, write } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { uniform } from '../util/random.ts';
 import { ORDERED } from './topK.ts';

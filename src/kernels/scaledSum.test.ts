@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { poisoned, worstError } from './reference/compare.ts';
 import { scaledSum } from './scaledSum.ts';
 
 test.each([1, 7, 1023, 1025, 4099])('%i elements', async (count) => {
   const [x, residual] = [testValues(count, 1), testValues(count, 2)];
-  const out = await runOnGpu(
+  const out = await runOnDevice(
     { x, residual, y: poisoned(count), sum: residual, both: poisoned(count) },
     (b) => [
       scaledSum({ x: b.x, y: b.y }, count, -0.3),

@@ -7,7 +7,7 @@ import {
   type Kernel,
   read,
   write,
-} from '../gpu/kernel.ts';
+} from '../device/kernel.ts';
 import { elementGrid, forEachElement } from './elementwise.ts';
 
 function kernel(residual: boolean, accumulate: boolean): Kernel {

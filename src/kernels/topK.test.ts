@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { runOnGpu, testValues } from '../gpu/testing.ts';
+import { runOnDevice, testValues } from '../device/testing.ts';
 import { poisoned } from './reference/compare.ts';
 import { topKReference } from './reference/rows.ts';
 import { topK } from './topK.ts';
 
 async function check(logits: Float32Array<ArrayBuffer>, rows: number, kept: number): Promise<void> {
   const vocabulary = logits.length / rows;
-  const out = await runOnGpu(
+  const out = await runOnDevice(
     { logits, ids: new Uint32Array((rows + 1) * kept).fill(5), logProbs: poisoned((rows + 1) * kept) },
     (b) => [topK(b, { rowStart: 1, chunkRows: rows, vocabulary }, kept)],
   );

@@ -7,7 +7,7 @@
  * place. Where more than 1024 reach the bound, as in a row of equal logits, K passes take one each.
  * Logits are compared as ordered integers; NaN comes last. The order of gathering does not show in the result.
  */
-import { type Dispatch, defineKernel, dispatch, read, unfolded, write } from '../gpu/kernel.ts';
+import { type Dispatch, defineKernel, dispatch, read, unfolded, write } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { ADD_FOUR, LOAD_FOUR, LOWEST, ROW_REDUCE, ROW_THREADS, ROW_TURN } from './rowScan.ts';
 import type { RowChunk } from './rowStats.ts';

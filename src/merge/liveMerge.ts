@@ -1,7 +1,7 @@
+import type { Device, Program } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import type { Dispatch } from '../device/kernel.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu, Program } from '../gpu/gpu.ts';
-import type { Dispatch } from '../gpu/kernel.ts';
 import { tensorIn } from '../graph/graph.ts';
 import type { Weight } from '../graph/tensor.ts';
 import { mergeDeltas } from '../kernels/deltaMerge.ts';
@@ -48,7 +48,7 @@ interface MatrixBuffers {
 export class LiveMerge {
   readonly adapters: LiveAdapters;
   readonly stats: readonly MatrixStats[];
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #base: DecoderWeights;
   readonly #matrices: readonly MatrixBuffers[];
   #method: LiveMethod;
@@ -57,13 +57,13 @@ export class LiveMerge {
   #dense: Dense | undefined;
 
   private constructor(
-    gpu: Gpu,
+    device: Device,
     base: DecoderWeights,
     adapters: LiveAdapters,
     matrices: readonly MatrixBuffers[],
     stats: readonly MatrixStats[],
   ) {
-    this.#gpu = gpu;
+    this.#device = device;
     this.#base = base;
     this.adapters = adapters;
     this.#matrices = matrices;
@@ -73,27 +73,27 @@ export class LiveMerge {
 
   /** @param deltas one list of matrices a source, all of one rank */
   static async create(
-    gpu: Gpu,
+    device: Device,
     config: DecoderConfig,
     base: DecoderWeights,
     deltas: readonly (readonly LoraMatrix[])[],
     method: LiveMethod,
   ): Promise<LiveMerge> {
-    const { adapters, matrices } = gpu.allOrNothing(() => {
-      const made = new LiveAdapters(gpu, config, base, deltas);
-      return { adapters: made, matrices: made.matrices.map((_, index) => buffersOf(gpu, made, index)) };
+    const { adapters, matrices } = device.allOrNothing(() => {
+      const made = new LiveAdapters(device, config, base, deltas);
+      return { adapters: made, matrices: made.matrices.map((_, index) => buffersOf(device, made, index)) };
     });
     let merge: LiveMerge | undefined;
     try {
-      await gpu.settled();
-      const stats = await matrixStats(gpu, adapters, matrices, undefined);
-      merge = new LiveMerge(gpu, base, adapters, matrices, stats);
+      await device.settled();
+      const stats = await matrixStats(device, adapters, matrices, undefined);
+      merge = new LiveMerge(device, base, adapters, matrices, stats);
       await merge.setMethod(method);
       return merge;
     } catch (error) {
       if (merge) merge.dispose();
       else {
-        for (const { own } of matrices) gpu.destroyBuffer(own);
+        for (const { own } of matrices) device.destroyBuffer(own);
         adapters.dispose();
       }
       throw error;
@@ -135,7 +135,9 @@ export class LiveMerge {
       );
     } else {
       const selected =
-        method.tau < 1 ? await matrixStats(this.#gpu, this.adapters, this.#matrices, method.tau) : this.stats;
+        method.tau < 1
+          ? await matrixStats(this.#device, this.adapters, this.#matrices, method.tau)
+          : this.stats;
       this.#computed = selected.map(({ sources, rows, columns }) => [
         ...coefficientsOf(
           sources.map((one) => one.selectedEnergy),
@@ -163,7 +165,7 @@ export class LiveMerge {
   /** The merged delta of one matrix, f32 `[out, in]`; undefined where the merge is linear (it has no dense form). */
   async denseDelta(matrix: number): Promise<Float32Array<ArrayBuffer> | undefined> {
     const delta = this.#dense?.deltas[matrix];
-    return delta && this.#gpu.downloadF32(delta);
+    return delta && this.#device.downloadF32(delta);
   }
 
   /** L2 norm of the merged delta over all matrices. */
@@ -183,7 +185,7 @@ export class LiveMerge {
 
   dispose(): void {
     this.#dense?.dispose();
-    for (const { own } of this.#matrices) this.#gpu.destroyBuffer(own);
+    for (const { own } of this.#matrices) this.#device.destroyBuffer(own);
     this.adapters.dispose();
   }
 
@@ -191,10 +193,10 @@ export class LiveMerge {
   async #makeDense(method: Extract<LiveMethod, { kind: 'sce' }>): Promise<Dense> {
     let dense: Dense | undefined;
     try {
-      dense = this.#gpu.allOrNothing(
-        () => new Dense(this.#gpu, this.#base, this.adapters.matrices, this.#matrices, method),
+      dense = this.#device.allOrNothing(
+        () => new Dense(this.#device, this.#base, this.adapters.matrices, this.#matrices, method),
       );
-      await this.#gpu.settled();
+      await this.#device.settled();
       return dense;
     } catch (error) {
       dense?.dispose();
@@ -209,10 +211,10 @@ export class LiveMerge {
   }
 }
 
-function buffersOf(gpu: Gpu, adapters: LiveAdapters, index: number): MatrixBuffers {
+function buffersOf(device: Device, adapters: LiveAdapters, index: number): MatrixBuffers {
   const { a, b, rank } = adapters.factors(index);
   const home = (weight: Weight) => required(weight.chunks[0]?.data.home, weight.name);
-  const own = gpu.createFrom(Float32Array.from(adapters.ownScales(index)), 'delta scales');
+  const own = device.createFrom(Float32Array.from(adapters.ownScales(index)), 'delta scales');
   return {
     source: { kind: 'factors', a: home(a), b: home(b), scales: own, rank },
     own,
@@ -222,27 +224,27 @@ function buffersOf(gpu: Gpu, adapters: LiveAdapters, index: number): MatrixBuffe
 
 /** Energies, masses and conflicts of every matrix; `tau` selects by variance first. */
 async function matrixStats(
-  gpu: Gpu,
+  device: Device,
   adapters: LiveAdapters,
   matrices: readonly MatrixBuffers[],
   tau: number | undefined,
 ): Promise<MatrixStats[]> {
   const count = deltaStatsCount(adapters.sources);
-  const stats = gpu.createBuffer(4 * count * matrices.length, 'delta statistics');
-  const partials = gpu.createBuffer(
+  const stats = device.createBuffer(4 * count * matrices.length, 'delta statistics');
+  const partials = device.createBuffer(
     Math.max(...matrices.map(({ shape }) => deltaStatsBytes(shape))),
     'partials',
   );
-  const scratch = tau === undefined ? undefined : new SelectionScratch(gpu, matrices);
+  const scratch = tau === undefined ? undefined : new SelectionScratch(device, matrices);
   for (const [index, { source, shape }] of matrices.entries()) {
     const select = tau === undefined ? [] : (scratch?.select(source, shape, tau) ?? []);
-    gpu.run(
+    device.run(
       [...select, ...deltaStats(source, { partials, stats }, shape, index * count, scratch?.selection)],
       'delta statistics',
     );
   }
-  const values = await gpu.downloadF32(stats);
-  for (const buffer of [stats, partials]) gpu.destroyBuffer(buffer);
+  const values = await device.downloadF32(stats);
+  for (const buffer of [stats, partials]) device.destroyBuffer(buffer);
   scratch?.dispose();
   return matrices.map(({ shape: { rows, columns } }, index) => {
     const { sources, pairs } = readDeltaStats(values, adapters.sources, index * count);
@@ -256,18 +258,18 @@ async function matrixStats(
 /** Buffers for selection by variance, large enough for every matrix and used by one after the other. */
 class SelectionScratch {
   readonly selection: Selection<DeviceBuffer>;
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #histogram: DeviceBuffer;
 
-  constructor(gpu: Gpu, matrices: readonly MatrixBuffers[]) {
-    this.#gpu = gpu;
+  constructor(device: Device, matrices: readonly MatrixBuffers[]) {
+    this.#device = device;
     const sizes = matrices.map(({ shape }) => selectTopBytes(shape));
     const most = (key: 'variance' | 'selection' | 'histogram') => Math.max(...sizes.map((size) => size[key]));
     this.selection = {
-      variance: gpu.createBuffer(most('variance'), 'variance'),
-      selection: gpu.createBuffer(most('selection'), 'selection'),
+      variance: device.createBuffer(most('variance'), 'variance'),
+      selection: device.createBuffer(most('selection'), 'selection'),
     };
-    this.#histogram = gpu.createBuffer(most('histogram'), 'histogram');
+    this.#histogram = device.createBuffer(most('histogram'), 'histogram');
   }
 
   select(
@@ -280,7 +282,7 @@ class SelectionScratch {
 
   dispose(): void {
     for (const buffer of [this.selection.variance, this.selection.selection, this.#histogram]) {
-      this.#gpu.destroyBuffer(buffer);
+      this.#device.destroyBuffer(buffer);
     }
   }
 }
@@ -289,25 +291,25 @@ class SelectionScratch {
 class Dense {
   readonly deltas: readonly DeviceBuffer[];
   readonly model: DecoderWeights;
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #weights: readonly DeviceBuffer[];
   readonly #programs: readonly Program[];
   readonly #scratch: SelectionScratch | undefined;
 
   constructor(
-    gpu: Gpu,
+    device: Device,
     base: DecoderWeights,
     places: readonly AdaptedMatrix[],
     matrices: readonly MatrixBuffers[],
     method: Extract<LiveMethod, { kind: 'sce' }>,
   ) {
-    this.#gpu = gpu;
+    this.#device = device;
     this.deltas = matrices.map(({ shape }) =>
-      gpu.createBuffer(4 * shape.rows * shape.columns, 'merged delta'),
+      device.createBuffer(4 * shape.rows * shape.columns, 'merged delta'),
     );
-    this.#weights = matrices.map(({ shape }) => gpu.createBuffer(4 * shape.sources, 'merge weights'));
+    this.#weights = matrices.map(({ shape }) => device.createBuffer(4 * shape.sources, 'merge weights'));
     const selects = method.variant !== 'fork' && method.tau < 1;
-    this.#scratch = selects ? new SelectionScratch(gpu, matrices) : undefined;
+    this.#scratch = selects ? new SelectionScratch(device, matrices) : undefined;
     this.#programs = matrices.map(({ source, shape }, index) => {
       const buffers = {
         weights: required(this.#weights[index], 'weights'),
@@ -321,7 +323,7 @@ class Dense {
         { kind: 'sce', divide: method.variant !== 'paper' },
         selection ? { selection } : {},
       );
-      return gpu.record([...(this.#scratch?.select(source, shape, method.tau) ?? []), merge], 'merge');
+      return device.record([...(this.#scratch?.select(source, shape, method.tau) ?? []), merge], 'merge');
     });
     const byPlace = new Map(places.map(({ layer, matrix }, index) => [`${layer} ${matrix}`, index]));
     this.model = withMatrices(base, (layer, matrix, old) => {
@@ -335,14 +337,14 @@ class Dense {
   apply(changed: readonly number[], weights: readonly (readonly number[])[]): void {
     for (const index of changed) {
       const values = Float32Array.from(required(weights[index], `matrix ${index}`));
-      this.#gpu.upload(required(this.#weights[index], 'weights'), values);
+      this.#device.upload(required(this.#weights[index], 'weights'), values);
       required(this.#programs[index], 'program').submit();
     }
   }
 
   dispose(): void {
     for (const program of this.#programs) program.dispose();
-    for (const buffer of [...this.deltas, ...this.#weights]) this.#gpu.destroyBuffer(buffer);
+    for (const buffer of [...this.deltas, ...this.#weights]) this.#device.destroyBuffer(buffer);
     this.#scratch?.dispose();
   }
 

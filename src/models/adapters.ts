@@ -1,5 +1,5 @@
+import type { Device } from '../device/device.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
-import type { Gpu } from '../gpu/gpu.ts';
 import type { Adapter, Matrix, Tensor, Weight } from '../graph/tensor.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import { randomStream } from '../util/random.ts';
@@ -89,13 +89,13 @@ export class TrainableAdapters {
   readonly #plan: LoraPlan;
   readonly #scale: FrozenTensors;
 
-  constructor(gpu: Gpu, config: DecoderConfig, base: DecoderWeights, lora: LoraPlan) {
+  constructor(device: Device, config: DecoderConfig, base: DecoderWeights, lora: LoraPlan) {
     this.#config = config;
     this.#plan = lora;
     const matrices = chosenMatrices(config, lora.matrices);
-    this.#scale = new FrozenTensors(gpu, 'adapters');
+    this.#scale = new FrozenTensors(device, 'adapters');
     const scale = this.#scale.vector('adapter scale', Float32Array.of(lora.alpha / lora.rank));
-    this.parameters = new Parameters(gpu, adapterSpecs(config, lora), {
+    this.parameters = new Parameters(device, adapterSpecs(config, lora), {
       ...(lora.optimizer && { optimizer: lora.optimizer }),
     });
     this.weights = withMatrices(base, (layer, matrix, old) =>
@@ -191,7 +191,7 @@ export class LiveAdapters {
   readonly bytes: number;
   /** f32 `[matrix, source]`: merge weight times the delta's own scale. */
   readonly scales: Tensor;
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #frozen: FrozenTensors;
   readonly #own: readonly (readonly number[])[];
   readonly #values: Float32Array<ArrayBuffer>;
@@ -199,13 +199,13 @@ export class LiveAdapters {
 
   /** @param deltas one list of matrices a source, in the order of the sources */
   constructor(
-    gpu: Gpu,
+    device: Device,
     config: DecoderConfig,
     base: DecoderWeights,
     deltas: readonly (readonly LoraMatrix[])[],
   ) {
-    this.#gpu = gpu;
-    this.#frozen = new FrozenTensors(gpu, 'adapters');
+    this.#device = device;
+    this.#frozen = new FrozenTensors(device, 'adapters');
     this.sources = deltas.length;
     const modules = new Set(deltas.flatMap((delta) => delta.map(({ module }) => module)));
     this.matrices = adaptedMatrices(config, 'all').filter(({ path }) => modules.has(path));
@@ -255,7 +255,7 @@ export class LiveAdapters {
       });
     });
     const { home } = this.scales;
-    if (home) this.#gpu.upload(home, this.#values);
+    if (home) this.#device.upload(home, this.#values);
   }
 
   dispose(): void {

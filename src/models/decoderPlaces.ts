@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import type { Matrix, Tensor, Weight } from '../graph/tensor.ts';
 import { formatName, type PackedMatrix, type WeightFormat } from '../kernels/weightFormat.ts';
 import { required } from '../util/errors.ts';
@@ -29,12 +29,12 @@ export class DecoderPlaces {
   readonly #matrices = new Map<string, Weight>();
 
   /** @param specs all tensors of the decoder */
-  constructor(gpu: Gpu, config: DecoderConfig, specs: readonly ParameterSpec[], options: PlaceOptions) {
+  constructor(device: Device, config: DecoderConfig, specs: readonly ParameterSpec[], options: PlaceOptions) {
     this.#config = config;
-    this.#frozen = new FrozenTensors(gpu);
+    this.#frozen = new FrozenTensors(device);
     const { optimizer = 'adamw' } = options;
     this.parameters = options.trainable
-      ? new Parameters(gpu, specs, { kind: 'weights', optimizer })
+      ? new Parameters(device, specs, { kind: 'weights', optimizer })
       : undefined;
   }
 

@@ -1,6 +1,6 @@
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
-import type { MemoryKind } from '../gpu/memoryLedger.ts';
+import type { Device } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import type { MemoryKind } from '../device/memoryLedger.ts';
 import { tensorIn } from '../graph/graph.ts';
 import type { Tensor, Weight, WeightChunk } from '../graph/tensor.ts';
 import {
@@ -22,12 +22,12 @@ export interface PlacedMatrix {
 
 /** Tensors that are not trained: places for them, and what frees them. */
 export class FrozenTensors {
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #kind: MemoryKind;
   readonly #buffers = new Map<string, DeviceBuffer[]>();
 
-  constructor(gpu: Gpu, kind: MemoryKind = 'weights') {
-    this.#gpu = gpu;
+  constructor(device: Device, kind: MemoryKind = 'weights') {
+    this.#device = device;
     this.#kind = kind;
   }
 
@@ -51,7 +51,7 @@ export class FrozenTensors {
   /** Puts the values of a vector in its place. */
   fill(name: string, values: Float32Array<ArrayBuffer>): void {
     const [buffer] = this.#buffers.get(name) ?? [];
-    if (buffer) this.#gpu.upload(buffer, values);
+    if (buffer) this.#device.upload(buffer, values);
   }
 
   placeVector(name: string, shape: readonly number[]): Tensor {
@@ -113,7 +113,7 @@ export class FrozenTensors {
 
   /** Frees what one tensor has. */
   release(name: string): void {
-    for (const buffer of this.#buffers.get(name) ?? []) this.#gpu.destroyBuffer(buffer);
+    for (const buffer of this.#buffers.get(name) ?? []) this.#device.destroyBuffer(buffer);
     this.#buffers.delete(name);
   }
 
@@ -123,7 +123,7 @@ export class FrozenTensors {
 
   /** Factors of adapters are bound as a whole. */
   #limits(): Parameters<typeof chunkRows>[2] {
-    const { bindingBytes, pieceBytes } = this.#gpu.limits;
+    const { bindingBytes, pieceBytes } = this.#device.limits;
     return { bindingBytes, pieceBytes: this.#kind === 'weights' ? pieceBytes : bindingBytes };
   }
 
@@ -135,11 +135,11 @@ export class FrozenTensors {
     to: number,
     rows: number,
   ): void {
-    if (home) this.#gpu.upload(home, data.subarray(from * words, (from + rows) * words), 4 * to * words);
+    if (home) this.#device.upload(home, data.subarray(from * words, (from + rows) * words), 4 * to * words);
   }
 
   #tensor(name: string, shape: readonly number[], bytes: number, owner = name): Tensor {
-    const buffer = this.#gpu.createBuffer(bytes, name, this.#kind);
+    const buffer = this.#device.createBuffer(bytes, name, this.#kind);
     this.#buffers.set(owner, [...(this.#buffers.get(owner) ?? []), buffer]);
     return tensorIn(buffer, name, shape);
   }

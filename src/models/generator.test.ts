@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openDawn } from '../gpu/dawn.ts';
-import type { Gpu } from '../gpu/gpu.ts';
-import { testGpu, testValues } from '../gpu/testing.ts';
-import { WebGpu } from '../gpu/webGpu.ts';
+import type { Device } from '../device/device.ts';
+import { testDevice, testValues } from '../device/testing.ts';
+import { openDawn } from '../device/webgpu/dawn.ts';
+import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
 import { sampleToken } from '../kernels/sampling.ts';
 import { type DecoderConfig, parseConfig } from './config.ts';
 import { Generator, GREEDY, type SamplingOptions } from './generator.ts';
@@ -95,17 +95,17 @@ describe.each<[string, object, Precision, boolean]>([
   ['gemma3 in 8 bits for a GPU', GEMMA3, 'q8', false],
 ])('%s', (_, json, precision, software) => {
   const config = parseConfig(json, 'test');
-  let gpu: Gpu;
+  let device: Device;
   let loaded: LoadedDecoder;
-  const make = (ahead: number) => new Generator(gpu, config, loaded.weights, { capacity: 40, ahead });
+  const make = (ahead: number) => new Generator(device, config, loaded.weights, { capacity: 40, ahead });
 
   beforeAll(async () => {
-    gpu = software ? await testGpu() : await WebGpu.open(await openDawn(), { software: false });
-    loaded = await loadDecoder(gpu, config, randomTensors(config), { precision });
+    device = software ? await testDevice() : await WebGpuDevice.open(await openDawn(), { software: false });
+    loaded = await loadDecoder(device, config, randomTensors(config), { precision });
   });
   afterAll(() => {
     loaded.dispose();
-    if (!software) gpu.dispose();
+    if (!software) device.dispose();
   });
 
   test.each([0, 1, 2])('%i steps ahead give the tokens that a host would choose', async (ahead) => {
@@ -153,27 +153,27 @@ describe.each<[string, object, Precision, boolean]>([
 });
 
 test('a step is one submit, makes nothing, and a full cache ends the answer', async () => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const config = parseConfig(LLAMA, 'test');
-  const loaded = await loadDecoder(gpu, config, randomTensors(config));
-  const generator = new Generator(gpu, config, loaded.weights, { capacity: PROMPT.length + 12, ahead: 2 });
+  const loaded = await loadDecoder(device, config, randomTensors(config));
+  const generator = new Generator(device, config, loaded.weights, { capacity: PROMPT.length + 12, ahead: 2 });
   await generated(generator, BEST);
-  const before = { ...gpu.stats };
+  const before = { ...device.stats };
   const { ids, stop } = await generated(generator, BEST);
   expect([ids.length, stop]).toEqual([12, 'length']);
   // The prompt's last token is read again, then eleven steps.
-  expect(gpu.stats.submits - before.submits).toBe(12);
-  expect(gpu.stats.buffersMade - before.buffersMade).toBe(0);
-  expect(gpu.stats.bindGroups - before.bindGroups).toBe(0);
+  expect(device.stats.submits - before.submits).toBe(12);
+  expect(device.stats.buffersMade - before.buffersMade).toBe(0);
+  expect(device.stats.bindGroups - before.bindGroups).toBe(0);
   generator.dispose();
   loaded.dispose();
 });
 
 test('a signal ends the answer at the next token', async () => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const config = parseConfig(LLAMA, 'test');
-  const loaded = await loadDecoder(gpu, config, randomTensors(config));
-  const generator = new Generator(gpu, config, loaded.weights, { capacity: 40, ahead: 2 });
+  const loaded = await loadDecoder(device, config, randomTensors(config));
+  const generator = new Generator(device, config, loaded.weights, { capacity: 40, ahead: 2 });
   const abort = new AbortController();
   const tokens = generator.generate(PROMPT, CHANCE, [], abort.signal);
   const first = await tokens.next();

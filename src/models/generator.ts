@@ -1,6 +1,6 @@
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu, Readback } from '../gpu/gpu.ts';
-import type { MemoryKind } from '../gpu/memoryLedger.ts';
+import type { Device, Readback } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import type { MemoryKind } from '../device/memoryLedger.ts';
 import { fuseRows } from '../graph/fuseRows.ts';
 import { Graph, tensorIn } from '../graph/graph.ts';
 import type { KvCache } from '../graph/ops/cachedAttention.ts';
@@ -58,7 +58,7 @@ export type StopReason = 'end' | 'length' | 'interrupted';
  */
 export class Generator {
   readonly capacity: number;
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #config: DecoderConfig;
   readonly #weights: DecoderWeights;
   readonly #kept: number;
@@ -81,18 +81,18 @@ export class Generator {
    * @param options.ahead steps that the device may be ahead of the host; by default what suits the adapter
    */
   constructor(
-    gpu: Gpu,
+    device: Device,
     config: DecoderConfig,
     weights: DecoderWeights,
     options: { readonly capacity: number; readonly ahead?: number },
   ) {
-    this.#gpu = gpu;
+    this.#device = device;
     this.#config = config;
     this.#weights = weights;
     this.capacity = options.capacity;
     this.#kept = Math.min(MAX_TOP_K, config.vocabSize);
-    this.#pool = new SlotPool(gpu);
-    this.#rotary = new RotaryTables(gpu, config, options.capacity);
+    this.#pool = new SlotPool(device);
+    this.#rotary = new RotaryTables(device, config, options.capacity);
     const size = options.capacity * config.kvHeads * config.headDim;
     this.#caches = config.layers.map((_, layer) => ({
       k: this.#own(`keys ${layer}`, size, 'cache'),
@@ -104,9 +104,9 @@ export class Generator {
     this.#row = this.#own('next row', 3 * ROW_WORDS);
     this.#next = this.#own('next token', 1);
     this.#settings = this.#own('sampling settings', SETTINGS_WORDS);
-    this.#ahead = options.ahead ?? AHEAD[gpu.info.software ? 'software' : 'gpu'];
-    this.#readback = gpu.readback(required(this.#row.home, 'row'), this.#ahead + 2);
-    const prefill = Math.min(options.capacity, gpu.info.software ? 32 : 128);
+    this.#ahead = options.ahead ?? AHEAD[device.info.software ? 'software' : 'gpu'];
+    this.#readback = device.readback(required(this.#row.home, 'row'), this.#ahead + 2);
+    const prefill = Math.min(options.capacity, device.info.software ? 32 : 128);
     this.#passes = (prefill > 1 ? [prefill, 1] : [1]).map((rows) => this.#makePass(rows));
   }
 
@@ -140,7 +140,7 @@ export class Generator {
     stopTokens: readonly number[],
     signal?: AbortSignal,
   ): AsyncGenerator<GeneratedToken, StopReason> {
-    this.#gpu.upload(required(this.#settings.home, 'settings'), settingsWords(sampling));
+    this.#device.upload(required(this.#settings.home, 'settings'), settingsWords(sampling));
     const limit = Math.min(sampling.maxNewTokens, this.capacity - prompt.length);
     let token = chosenToken(await this.#prompt(prompt));
     const rows: Promise<ArrayBuffer>[] = [];
@@ -183,7 +183,7 @@ export class Generator {
     this.#readback.dispose();
     this.#rotary.dispose();
     this.#pool.dispose();
-    for (const buffer of this.#owned) this.#gpu.destroyBuffer(buffer);
+    for (const buffer of this.#owned) this.#device.destroyBuffer(buffer);
   }
 
   #prompt(tokens: readonly number[]): Promise<ArrayBuffer> {
@@ -222,9 +222,12 @@ export class Generator {
       const part = tokens.slice(from, from + pass.rows);
       const padded = new Uint32Array(pass.rows);
       padded.set(part);
-      this.#gpu.upload(required(pass.tokens.home, 'tokens'), padded);
-      this.#gpu.upload(required(this.#state.home, 'state'), Uint32Array.of(this.#read.length, part.length));
-      this.#gpu.upload(required(this.#lastRow.home, 'last row'), Uint32Array.of(part.length - 1));
+      this.#device.upload(required(pass.tokens.home, 'tokens'), padded);
+      this.#device.upload(
+        required(this.#state.home, 'state'),
+        Uint32Array.of(this.#read.length, part.length),
+      );
+      this.#device.upload(required(this.#lastRow.home, 'last row'), Uint32Array.of(part.length - 1));
       this.#read.push(...part);
       from += part.length;
       if (from >= tokens.length) return this.#readback.read(pass.planned.program);
@@ -247,7 +250,7 @@ export class Generator {
   #makePass(rows: number): Pass {
     const { vocabSize, logitCap } = this.#config;
     const tokens = rows === 1 ? this.#next : this.#own(`tokens ${rows}`, rows);
-    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu');
+    const graph = new Graph(this.#device.info.software ? 'software' : 'gpu');
     const hidden = decoderHidden(graph, this.#config, this.#weights, {
       tokens,
       batch: 1,
@@ -268,10 +271,10 @@ export class Generator {
     const [settings, state] = [this.#settings, this.#state];
     graph.emit(sampleNext({ ids, logProbs, settings, state, tokens: this.#next, chosen }, this.#kept));
     const { tuning } = graph;
-    const { storageBuffers } = this.#gpu.limits;
+    const { storageBuffers } = this.#device.limits;
     const dispatches =
       rows <= MOST_ROWS ? fuseRows(graph.dispatches, { tuning, storageBuffers }) : graph.dispatches;
-    const planned = plan(this.#gpu, dispatches, { label: `generate ${rows}`, pool: this.#pool });
+    const planned = plan(this.#device, dispatches, { label: `generate ${rows}`, pool: this.#pool });
     return { rows, tokens, planned };
   }
 
@@ -286,7 +289,7 @@ export class Generator {
   }
 
   #own(name: string, words: number, kind: MemoryKind = 'scratch'): Tensor {
-    const buffer = this.#gpu.createBuffer(words * 4, name, kind);
+    const buffer = this.#device.createBuffer(words * 4, name, kind);
     this.#owned.push(buffer);
     return tensorIn(buffer, name, [words]);
   }

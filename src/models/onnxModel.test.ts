@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { testDevice } from '../device/testing.ts';
+import { openDawnForRuntimes } from '../device/webgpu/dawn.ts';
 import { readOnnxHeader } from '../formats/onnx.ts';
 import { memoryFile } from '../formats/testing.ts';
-import { openDawnForRuntimes } from '../gpu/dawn.ts';
-import { testGpu } from '../gpu/testing.ts';
 import { nodeOnnxHost } from '../storage/nodeOnnxHost.ts';
 import { AlloyError } from '../util/errors.ts';
 import { provideOnnxHost } from '../util/onnxHost.ts';
@@ -188,7 +188,7 @@ describe('loading', () => {
     for (const domain of ['', 'com.example']) {
       const bytes = onnx({ nodes: [node('Clairvoyance', 'input_ids', 'logits', domain)] });
       const source = await find({ 'onnx/model.onnx': bytes });
-      const loading = loadOnnx(await testGpu(), source!, onnxConfig({}, source!), ['wasm']);
+      const loading = loadOnnx(await testDevice(), source!, onnxConfig({}, source!), ['wasm']);
       await expect(loading).rejects.toMatchObject({
         code: 'unsupported',
         message: expect.stringMatching(
@@ -201,10 +201,10 @@ describe('loading', () => {
   test('a config with another vocabulary', async () => {
     const fixture = (name: string) =>
       new Uint8Array(readFileSync(new URL(`../../fixtures/onnx/onnx/${name}`, import.meta.url)));
-    const gpu = await testGpu();
+    const device = await testDevice();
     const source = await find({ 'onnx/model.onnx': fixture('model.onnx') });
     const config = { ...onnxConfig({}, source!), vocabSize: 300 };
-    await expect(loadOnnx(gpu, source!, config, ['wasm'])).rejects.toThrow(
+    await expect(loadOnnx(device, source!, config, ['wasm'])).rejects.toThrow(
       /320 entries, but config\.json says 300/,
     );
   });

@@ -1,7 +1,8 @@
 /** A decoder that comes as ONNX: frozen, run by onnxruntime-web, read by our row kernels. */
+
+import type { Device } from '../device/device.ts';
 import { type OnnxHeader, readOnnxHeader } from '../formats/onnx.ts';
 import type { OpenFile } from '../formats/shardedSafetensors.ts';
-import type { Gpu } from '../gpu/gpu.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { FileSource } from '../util/fileSource.ts';
 import type { DecoderConfig } from './config.ts';
@@ -191,7 +192,7 @@ export function usablePlaces(
  * @throws AlloyError as `openOnnxSession`, and `bad-file` where the logits are not as wide as the vocabulary
  */
 export async function loadOnnx(
-  gpu: Gpu,
+  device: Device,
   source: OnnxSource,
   config: DecoderConfig,
   places: readonly OnnxPlace[] = ONNX_PLACES,
@@ -202,9 +203,9 @@ export async function loadOnnx(
       data: await file.read(0, file.bytes),
     })),
   );
-  const { places: usable, passed } = usablePlaces(source.header, gpu.info.software, places);
+  const { places: usable, passed } = usablePlaces(source.header, device.info.software, places);
   const session = await openOnnxSession(
-    gpu,
+    device,
     { name: source.file, model: model?.data ?? new Uint8Array(0), external },
     {
       places: usable,
@@ -234,7 +235,7 @@ export async function loadOnnx(
     frozen: {
       status: passed === undefined ? session.status : `${session.status}; ${passed}`,
       bytes: source.files.reduce((sum, { bytes }) => sum + bytes, 0),
-      scorer: (options) => new OnnxScorer(gpu, rows, options),
+      scorer: (options) => new OnnxScorer(device, rows, options),
     },
     dispose: () => void session.release(),
   };

@@ -3,8 +3,8 @@
  * there; else on a device of its own; else in WebAssembly on the CPU.
  */
 import type { InferenceSession, Tensor } from 'onnxruntime-web/webgpu';
-import type { Gpu } from '../gpu/gpu.ts';
-import { onSharedDevice, sharedDevice } from '../gpu/sharedDevice.ts';
+import type { Device } from '../device/device.ts';
+import { onSharedDevice, sharedDevice } from '../device/webgpu/sharedDevice.ts';
 import { AlloyError } from '../util/errors.ts';
 import { onnxHost } from '../util/onnxHost.ts';
 
@@ -95,7 +95,7 @@ function refusal(name: string, error: unknown): AlloyError | undefined {
  * @throws AlloyError `unsupported` naming an operator that is not known, `bad-file` where no place accepts the model
  */
 export async function openOnnxSession(
-  gpu: Gpu,
+  device: Device,
   files: OnnxFiles,
   options: {
     readonly places: readonly OnnxPlace[];
@@ -111,7 +111,7 @@ export async function openOnnxSession(
     let session: OnnxSession | undefined;
     try {
       const status = `onnxruntime-web runs ${files.name} ${PLACE_WORDS[place]}${failures.length > 0 ? `; ${failures.join('; ')}` : ''}`;
-      session = await openAt(runtime, gpu, files, { place, status, output: options.output });
+      session = await openAt(runtime, device, files, { place, status, output: options.output });
       await options.probe(session);
       return session;
     } catch (error) {
@@ -131,19 +131,19 @@ export async function openOnnxSession(
 
 async function openAt(
   runtime: OnnxRuntime,
-  gpu: Gpu,
+  device: Device,
   { model, external }: OnnxFiles,
   { place, status, output }: { place: OnnxPlace; status: string; output: string },
 ): Promise<OnnxSession> {
-  const device = place === 'shared' ? sharedDevice(gpu) : undefined;
-  if (place === 'shared' && device === undefined) throw new Error('there is no device to share');
+  const gpu = place === 'shared' ? sharedDevice(device) : undefined;
+  if (place === 'shared' && gpu === undefined) throw new Error('there is no device to share');
   const options: InferenceSession.SessionOptions = {
-    executionProviders: place === 'wasm' ? ['wasm'] : [device ? { name: 'webgpu', device } : 'webgpu'],
+    executionProviders: place === 'wasm' ? ['wasm'] : [gpu ? { name: 'webgpu', device: gpu } : 'webgpu'],
     logSeverityLevel: 3,
     ...(external.length > 0 && { externalData: [...external] }),
-    ...(device && { preferredOutputLocation: { [output]: 'gpu-buffer' } }),
+    ...(gpu && { preferredOutputLocation: { [output]: 'gpu-buffer' } }),
   };
-  const guarded = <T>(job: () => Promise<T>) => (device ? onSharedDevice(device, job) : job());
+  const guarded = <T>(job: () => Promise<T>) => (gpu ? onSharedDevice(gpu, job) : job());
   const session = await guarded(() => runtime.InferenceSession.create(model, options));
   let last: Promise<unknown> = Promise.resolve();
   return {

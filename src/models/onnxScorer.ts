@@ -1,8 +1,8 @@
 import type { Tensor } from 'onnxruntime-web/webgpu';
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
-import type { Dispatch } from '../gpu/kernel.ts';
-import { borrowedBuffer } from '../gpu/sharedDevice.ts';
+import type { Device } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import type { Dispatch } from '../device/kernel.ts';
+import { borrowedBuffer } from '../device/webgpu/sharedDevice.ts';
 import { widenHalves } from '../kernels/halves.ts';
 import { boundaryMass, rowStats } from '../kernels/rowStats.ts';
 import { topK } from '../kernels/topK.ts';
@@ -36,18 +36,18 @@ const ROW_STEP = 128;
 
 /** Rows from logits that onnxruntime-web works out: our kernels read them where they are. */
 export class OnnxScorer implements RowScorer {
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #model: OnnxRows;
   readonly #kept: number;
   readonly #marks: DeviceBuffer | undefined;
   readonly #batchTokens: number;
 
-  constructor(gpu: Gpu, model: OnnxRows, { topK: kept, marks, batchTokens }: RowScorerOptions) {
-    this.#gpu = gpu;
+  constructor(device: Device, model: OnnxRows, { topK: kept, marks, batchTokens }: RowScorerOptions) {
+    this.#device = device;
     this.#model = model;
     this.#kept = Math.min(kept, model.vocabulary);
-    this.#marks = marks && gpu.createFrom(marks, 'boundary marks');
-    const most = batchTokens ?? BATCH_TOKENS[gpu.info.software ? 'software' : 'gpu'];
+    this.#marks = marks && device.createFrom(marks, 'boundary marks');
+    const most = batchTokens ?? BATCH_TOKENS[device.info.software ? 'software' : 'gpu'];
     this.#batchTokens = Math.min(most, Math.floor(LOGITS_BYTES / (4 * model.vocabulary)));
   }
 
@@ -77,7 +77,7 @@ export class OnnxScorer implements RowScorer {
   }
 
   dispose(): void {
-    if (this.#marks) this.#gpu.destroyBuffer(this.#marks);
+    if (this.#marks) this.#device.destroyBuffer(this.#marks);
   }
 
   #checkToken(token: number): void {
@@ -94,12 +94,12 @@ export class OnnxScorer implements RowScorer {
     sequences: readonly ArrayLike<number>[],
     length: number,
   ): Promise<ScoredRows[]> {
-    const gpu = this.#gpu;
+    const device = this.#device;
     const rows = labels.length;
     const kept = this.#kept;
     const made: DeviceBuffer[] = [];
     const make = (name: string, words: number): DeviceBuffer => {
-      const buffer = gpu.createBuffer(words * 4, name);
+      const buffer = device.createBuffer(words * 4, name);
       made.push(buffer);
       return buffer;
     };
@@ -112,13 +112,13 @@ export class OnnxScorer implements RowScorer {
         best: make('most likely', rows),
         mass: make('boundary mass', rows),
       };
-      gpu.upload(out.labels, labels);
+      device.upload(out.labels, labels);
       await this.#reduce(logits, rows, out, make);
       const [ids, logProbs, stats, mass] = await Promise.all([
-        gpu.downloadU32(out.ids, rows * kept),
-        gpu.downloadF32(out.logProbs, rows * kept),
-        gpu.downloadF32(out.stats, rows * 3),
-        gpu.downloadF32(out.mass, rows),
+        device.downloadU32(out.ids, rows * kept),
+        device.downloadF32(out.logProbs, rows * kept),
+        device.downloadF32(out.stats, rows * 3),
+        device.downloadF32(out.mass, rows),
       ]);
       return sequences.map((sequence, index) => {
         const first = index * length;
@@ -132,7 +132,7 @@ export class OnnxScorer implements RowScorer {
         };
       });
     } finally {
-      for (const buffer of made) gpu.destroyBuffer(buffer);
+      for (const buffer of made) device.destroyBuffer(buffer);
     }
   }
 
@@ -143,21 +143,21 @@ export class OnnxScorer implements RowScorer {
     out: Record<'labels' | 'ids' | 'logProbs' | 'stats' | 'best' | 'mass', DeviceBuffer>,
     make: (name: string, words: number) => DeviceBuffer,
   ): Promise<void> {
-    const gpu = this.#gpu;
+    const device = this.#device;
     const { halves } = this.#model.decoder;
     const rowBytes = vocabulary * (halves ? 2 : 4);
-    const fitting = Math.floor(gpu.limits.bindingBytes / (4 * vocabulary * ROW_STEP)) * ROW_STEP;
+    const fitting = Math.floor(device.limits.bindingBytes / (4 * vocabulary * ROW_STEP)) * ROW_STEP;
     const most = Math.min(rows, Math.max(ROW_STEP, fitting));
-    const onGpu = tensor.location === 'gpu-buffer';
-    const place = onGpu
+    const onDevice = tensor.location === 'gpu-buffer';
+    const place = onDevice
       ? borrowedBuffer(tensor.gpuBuffer, rows * rowBytes, 'logits')
       : make('logits', Math.ceil((most * rowBytes) / 4));
-    const host = onGpu ? undefined : ((await tensor.getData()) as Float32Array<ArrayBuffer>);
+    const host = onDevice ? undefined : ((await tensor.getData()) as Float32Array<ArrayBuffer>);
     const wide = halves ? make('logits as f32', most * vocabulary) : undefined;
     for (let rowStart = 0; rowStart < rows; rowStart += most) {
       const chunkRows = Math.min(most, rows - rowStart);
       const bytes = Math.ceil((chunkRows * rowBytes) / 4) * 4;
-      if (host) gpu.upload(place, chunkOf(host, rowStart * rowBytes, chunkRows * rowBytes));
+      if (host) device.upload(place, chunkOf(host, rowStart * rowBytes, chunkRows * rowBytes));
       const chunkLogits = host ? place : place.slice(rowStart * rowBytes, bytes);
       const dispatches: Dispatch<DeviceBuffer>[] = [];
       if (wide) dispatches.push(widenHalves({ x: chunkLogits, y: wide }, chunkRows * vocabulary));
@@ -167,7 +167,7 @@ export class OnnxScorer implements RowScorer {
       dispatches.push(topK({ ...pick(out, 'ids', 'logProbs'), logits: read }, chunk, this.#kept));
       if (this.#marks)
         dispatches.push(boundaryMass({ logits: read, marks: this.#marks, mass: out.mass }, chunk));
-      gpu.run(dispatches, 'rows of logits');
+      device.run(dispatches, 'rows of logits');
     }
   }
 }

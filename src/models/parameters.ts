@@ -1,5 +1,5 @@
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import { tensorIn } from '../graph/graph.ts';
 import type { Tensor, Weight, WeightChunk } from '../graph/tensor.ts';
 import { momentBytes } from '../kernels/adamw8bit.ts';
@@ -61,18 +61,18 @@ export class Parameters {
   readonly arenas: readonly Arena[];
   readonly names: readonly string[];
   readonly optimizer: Optimizer;
-  #gpu: Gpu;
+  #device: Device;
   #places = new Map<string, readonly Placed[]>();
 
   /** @throws AlloyError `out-of-memory` when one row is larger than a binding may be, or the arenas do not fit. */
-  constructor(gpu: Gpu, specs: readonly ParameterSpec[], options: ParameterOptions = {}) {
-    this.#gpu = gpu;
+  constructor(device: Device, specs: readonly ParameterSpec[], options: ParameterOptions = {}) {
+    this.#device = device;
     this.names = specs.map((spec) => spec.name);
     this.optimizer = options.optimizer ?? 'adamw';
-    const { bindingBytes, pieceBytes } = gpu.limits;
+    const { bindingBytes, pieceBytes } = device.limits;
     const ownPieces = options.kind === 'weights' ? pieceBytes : bindingBytes;
     const groups = groupPlaces(specs, bindingBytes, ownPieces);
-    this.arenas = gpu.allOrNothing(() =>
+    this.arenas = device.allOrNothing(() =>
       groups.map(({ bytes, members }, index) => {
         const arena = this.#makeArena(index, bytes, options.kind ?? 'adapters');
         for (const place of members) this.#put(arena, place);
@@ -115,7 +115,7 @@ export class Parameters {
       const end = Math.min(first + rows, rowStart + values.length / width);
       if (from >= end) continue;
       const part = values.subarray((from - rowStart) * width, (end - rowStart) * width);
-      this.#gpu.upload(arena.w, part, offset + 4 * (from - first) * width);
+      this.#device.upload(arena.w, part, offset + 4 * (from - first) * width);
     }
   }
 
@@ -125,7 +125,7 @@ export class Parameters {
     const values = new Float32Array(places.reduce((sum, { elements }) => sum + elements, 0));
     let at = 0;
     for (const { arena, offset, elements } of places) {
-      values.set(await this.#gpu.downloadF32(arena[role], elements, offset), at);
+      values.set(await this.#device.downloadF32(arena[role], elements, offset), at);
       at += elements;
     }
     return values;
@@ -135,7 +135,7 @@ export class Parameters {
   async readAll(): Promise<Map<string, Float32Array<ArrayBuffer>>> {
     const parts = new Map<string, Float32Array<ArrayBuffer>[]>();
     for (const arena of this.arenas) {
-      const flat = await this.#gpu.downloadF32(arena.w);
+      const flat = await this.#device.downloadF32(arena.w);
       for (const [name, places] of this.#places) {
         for (const { arena: own, offset, elements } of places) {
           if (own !== arena) continue;
@@ -151,7 +151,9 @@ export class Parameters {
     const parts: SnapshotPart[] = [];
     for (const [index, buffer] of this.#kept().entries()) {
       parts.push(
-        this.#isPacked(index) ? await this.#gpu.downloadU32(buffer) : await this.#gpu.downloadF32(buffer),
+        this.#isPacked(index)
+          ? await this.#device.downloadU32(buffer)
+          : await this.#device.downloadF32(buffer),
       );
     }
     return parts;
@@ -166,12 +168,13 @@ export class Parameters {
         'The checkpoint belongs to other matrices; delete it and train again.',
       );
     }
-    for (const [index, buffer] of buffers.entries()) this.#gpu.upload(buffer, required(parts[index], 'part'));
+    for (const [index, buffer] of buffers.entries())
+      this.#device.upload(buffer, required(parts[index], 'part'));
   }
 
   dispose(): void {
     for (const { w, g, m, v, scales } of this.arenas)
-      for (const buffer of [w, g, m, v, scales]) if (buffer) this.#gpu.destroyBuffer(buffer);
+      for (const buffer of [w, g, m, v, scales]) if (buffer) this.#device.destroyBuffer(buffer);
   }
 
   #placesOf(name: string): readonly Placed[] {
@@ -188,18 +191,18 @@ export class Parameters {
   }
 
   #makeArena(index: number, bytes: number, kind: 'weights' | 'adapters'): Arena {
-    const gpu = this.#gpu;
+    const device = this.#device;
     const length = bytes / 4;
     const label = (role: string) => `parameters ${index} ${role}`;
     const [w, g] = [
-      gpu.createBuffer(bytes, label('w'), kind),
-      gpu.createBuffer(bytes, label('g'), 'gradients'),
+      device.createBuffer(bytes, label('w'), kind),
+      device.createBuffer(bytes, label('g'), 'gradients'),
     ];
     const sizes = this.optimizer === 'adamw8bit' ? momentBytes(length) : { moment: bytes, scales: 0 };
-    const moment = (role: string) => gpu.createBuffer(sizes.moment, label(role), 'optimizer');
+    const moment = (role: string) => device.createBuffer(sizes.moment, label(role), 'optimizer');
     const [m, v] = [moment('m'), moment('v')];
     const scales =
-      sizes.scales > 0 ? gpu.createBuffer(sizes.scales, label('moment scales'), 'optimizer') : undefined;
+      sizes.scales > 0 ? device.createBuffer(sizes.scales, label('moment scales'), 'optimizer') : undefined;
     return { w, g, m, v, scales, length };
   }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { testGpu } from '../gpu/testing.ts';
+import { testDevice } from '../device/testing.ts';
 import { packMatrix } from '../kernels/quantize.ts';
 import { type PackedMatrix, unpack } from '../kernels/weightFormat.ts';
 import type { RowRange } from '../util/rowRange.ts';
@@ -40,17 +40,17 @@ function source(make: (range: RowRange) => PackedMatrix): TensorSource & { asked
 }
 
 async function read(file: TensorSource) {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const spec = { name: 'table', shape: [ROWS, COLS] };
-  const places = new DecoderPlaces(gpu, config, [spec], {});
+  const places = new DecoderPlaces(device, config, [spec], {});
   const place = places.matrix.bind(places);
   const written: { format: PackedMatrix['format']; weight?: unknown }[] = [];
   places.matrix = (one, format) => {
     written.push({ format });
     return place(one, format);
   };
-  await new PieceReader(gpu, file, 'file').matrix(places, spec);
-  return { gpu, places, written };
+  await new PieceReader(device, file, 'file').matrix(places, spec);
+  return { device, places, written };
 }
 
 test('a large matrix passes through host memory in pieces and arrives whole', async () => {
@@ -60,12 +60,12 @@ test('a large matrix passes through host memory in pieces and arrives whole', as
     cols: COLS,
     data: rowsOf(range),
   }));
-  const { gpu, places } = await read(file);
+  const { device, places } = await read(file);
   expect(file.asked.map((range) => range?.count)).toEqual([4096, 4096, 808]);
-  const [before, parts] = [gpu.stats.bytes, places.bytes];
+  const [before, parts] = [device.stats.bytes, places.bytes];
   expect(parts).toBe(4 * ROWS * COLS);
   places.dispose();
-  expect(gpu.stats.bytes).toBe(before - parts);
+  expect(device.stats.bytes).toBe(before - parts);
 });
 
 test('scales that are halves in the first piece and not in a later one are all kept wide', async () => {

@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import { type PackedMatrix, scaleBytes } from '../kernels/weightFormat.ts';
 import { halfFloatTable } from '../util/halfFloat.ts';
 import type { DecoderPlaces } from './decoderPlaces.ts';
@@ -13,13 +13,13 @@ const WAITING_BYTES = 64 * 1024 * 1024;
 
 /** Fills places from a file, with a piece of a matrix in host memory at a time. */
 export class PieceReader {
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #source: TensorSource;
   readonly #precision: Precision;
   #waitingBytes = 0;
 
-  constructor(gpu: Gpu, source: TensorSource, precision: Precision) {
-    this.#gpu = gpu;
+  constructor(device: Device, source: TensorSource, precision: Precision) {
+    this.#device = device;
     this.#source = source;
     this.#precision = precision;
   }
@@ -65,7 +65,7 @@ export class PieceReader {
     this.#waitingBytes += bytes;
     if (this.#waitingBytes < WAITING_BYTES) return;
     this.#waitingBytes = 0;
-    await this.#gpu.idle();
+    await this.#device.idle();
   }
 }
 

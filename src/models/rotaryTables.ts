@@ -1,5 +1,5 @@
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import { tensorIn } from '../graph/graph.ts';
 import type { RotaryTable } from '../graph/ops/rotate.ts';
 import { dependsOnLength, ropeTable } from '../kernels/ropeFrequencies.ts';
@@ -11,18 +11,18 @@ import type { DecoderConfig, Rope } from './config.ts';
  */
 export class RotaryTables {
   readonly tables: ReadonlyMap<Rope, RotaryTable>;
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #positions: number;
   readonly #buffers = new Map<Rope, DeviceBuffer>();
   #length = 0;
 
-  constructor(gpu: Gpu, config: DecoderConfig, positions: number) {
-    this.#gpu = gpu;
+  constructor(device: Device, config: DecoderConfig, positions: number) {
+    this.#device = device;
     this.#positions = positions;
     const tables = new Map<Rope, RotaryTable>();
     for (const { rope } of config.layers) {
       if (!rope || tables.has(rope)) continue;
-      const buffer = gpu.createFrom(ropeTable({ ...rope, positions }), 'rotary table');
+      const buffer = device.createFrom(ropeTable({ ...rope, positions }), 'rotary table');
       this.#buffers.set(rope, buffer);
       tables.set(rope, { table: tensorIn(buffer, 'rotary table', [positions, rope.rot]), rot: rope.rot });
     }
@@ -40,7 +40,7 @@ export class RotaryTables {
     let changed = false;
     for (const [rope, buffer] of this.#buffers) {
       if (!dependsOnLength(rope.scaling) || !angleLengthsDiffer(rope, before, length)) continue;
-      this.#gpu.upload(buffer, ropeTable({ ...rope, positions: this.#positions, length }));
+      this.#device.upload(buffer, ropeTable({ ...rope, positions: this.#positions, length }));
       changed = true;
     }
     return changed;
@@ -62,7 +62,7 @@ export class RotaryTables {
   }
 
   dispose(): void {
-    for (const buffer of this.#buffers.values()) this.#gpu.destroyBuffer(buffer);
+    for (const buffer of this.#buffers.values()) this.#device.destroyBuffer(buffer);
   }
 }
 

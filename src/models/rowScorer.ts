@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import type { LoadedModel } from './loadedModel.ts';
 import { type ScoredRows, Scorer } from './scorer.ts';
 
@@ -21,6 +21,6 @@ export interface RowScorer {
 }
 
 /** The scorer of a model: our own decoder's, or that of the runtime that a frozen model came with. */
-export function rowScorer(gpu: Gpu, model: LoadedModel, options: RowScorerOptions): RowScorer {
-  return model.frozen?.scorer(options) ?? new Scorer(gpu, model.config, model.weights, options);
+export function rowScorer(device: Device, model: LoadedModel, options: RowScorerOptions): RowScorer {
+  return model.frozen?.scorer(options) ?? new Scorer(device, model.config, model.weights, options);
 }

@@ -1,5 +1,5 @@
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import { Graph, tensorIn } from '../graph/graph.ts';
 import { logitRows } from '../graph/ops/headLoss.ts';
 import { multiply } from '../graph/ops/linear.ts';
@@ -27,7 +27,7 @@ export interface ScoredRows {
 
 /** Runs whole sequences in batches and keeps sparse rows. Programs are made once per length bucket. */
 export class Scorer {
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #config: DecoderConfig;
   readonly #weights: DecoderWeights;
   readonly #kept: number;
@@ -42,7 +42,7 @@ export class Scorer {
    * @param options.batchTokens rows that go through at once (at least one sequence does); by default what the adapter likes
    */
   constructor(
-    gpu: Gpu,
+    device: Device,
     config: DecoderConfig,
     weights: DecoderWeights,
     options: {
@@ -51,13 +51,13 @@ export class Scorer {
       readonly batchTokens?: number;
     },
   ) {
-    this.#gpu = gpu;
+    this.#device = device;
     this.#config = config;
     this.#weights = weights;
     this.#kept = Math.min(options.topK, config.vocabSize);
-    this.#batchTokens = options.batchTokens ?? (gpu.info.software ? 512 : 4096);
-    this.#marks = options.marks && gpu.createFrom(options.marks, 'boundary marks');
-    this.#pool = new SlotPool(gpu);
+    this.#batchTokens = options.batchTokens ?? (device.info.software ? 512 : 4096);
+    this.#marks = options.marks && device.createFrom(options.marks, 'boundary marks');
+    this.#pool = new SlotPool(device);
   }
 
   /** How many sequences of this length go through at once. */
@@ -89,8 +89,8 @@ export class Scorer {
       }
     });
     bucket.rotary.setLength(longest);
-    this.#gpu.upload(bucket.tokens, tokens);
-    this.#gpu.upload(bucket.labels, labels);
+    this.#device.upload(bucket.tokens, tokens);
+    this.#device.upload(bucket.labels, labels);
     bucket.planned.program.submit();
     return this.#read(bucket, length, sequences);
   }
@@ -103,9 +103,9 @@ export class Scorer {
     const length = bucketLength(longest);
     const known = this.#buckets.get(length);
     if (known) return known;
-    const made = this.#gpu.allOrNothing(() => this.#makeBucket(length, this.batchFor(length)));
+    const made = this.#device.allOrNothing(() => this.#makeBucket(length, this.batchFor(length)));
     try {
-      await this.#gpu.settled();
+      await this.#device.settled();
     } catch (error) {
       this.#drop(made);
       throw error;
@@ -117,13 +117,13 @@ export class Scorer {
   dispose(): void {
     for (const bucket of this.#buckets.values()) this.#drop(bucket);
     this.#pool.dispose();
-    if (this.#marks) this.#gpu.destroyBuffer(this.#marks);
+    if (this.#marks) this.#device.destroyBuffer(this.#marks);
   }
 
   #drop({ planned, owned, rotary }: Bucket): void {
     planned.program.dispose();
     rotary.dispose();
-    for (const buffer of owned) this.#gpu.destroyBuffer(buffer);
+    for (const buffer of owned) this.#device.destroyBuffer(buffer);
   }
 
   async #read(
@@ -134,10 +134,10 @@ export class Scorer {
     const kept = this.#kept;
     const rows = sequences.length * length;
     const [ids, logProbs, stats, mass] = await Promise.all([
-      this.#gpu.downloadU32(bucket.ids, rows * kept),
-      this.#gpu.downloadF32(bucket.logProbs, rows * kept),
-      this.#gpu.downloadF32(bucket.stats, rows * 3),
-      this.#gpu.downloadF32(bucket.mass, rows),
+      this.#device.downloadU32(bucket.ids, rows * kept),
+      this.#device.downloadF32(bucket.logProbs, rows * kept),
+      this.#device.downloadF32(bucket.stats, rows * 3),
+      this.#device.downloadF32(bucket.mass, rows),
     ]);
     return sequences.map((sequence, index) => {
       const first = index * length;
@@ -158,11 +158,11 @@ export class Scorer {
     const rows = batch * length;
     const owned: DeviceBuffer[] = [];
     const own = (name: string, words: number): Tensor => {
-      const buffer = this.#gpu.createBuffer(words * 4, name);
+      const buffer = this.#device.createBuffer(words * 4, name);
       owned.push(buffer);
       return tensorIn(buffer, name, [words]);
     };
-    const rotary = new RotaryTables(this.#gpu, this.#config, length);
+    const rotary = new RotaryTables(this.#device, this.#config, length);
     const [tokens, labels] = [own('tokens', rows), own('labels', rows)];
     const outputs = {
       ids: own('top ids', rows * this.#kept),
@@ -171,8 +171,8 @@ export class Scorer {
       best: own('most likely', rows),
       mass: own('boundary mass', rows),
     };
-    const graph = new Graph(this.#gpu.info.software ? 'software' : 'gpu', {
-      bindingBytes: this.#gpu.limits.bindingBytes,
+    const graph = new Graph(this.#device.info.software ? 'software' : 'gpu', {
+      bindingBytes: this.#device.limits.bindingBytes,
     });
     const hidden = decoderHidden(graph, this.#config, this.#weights, {
       tokens,
@@ -181,7 +181,7 @@ export class Scorer {
       rotary: rotary.tables,
     });
     this.#traceRows(graph, hidden, labels, outputs);
-    const planned = plan(this.#gpu, graph.dispatches, {
+    const planned = plan(this.#device, graph.dispatches, {
       label: `score ${batch} x ${length}`,
       pool: this.#pool,
     });

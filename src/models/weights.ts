@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import type { WeightFormat } from '../kernels/weightFormat.ts';
 import { AlloyError, required } from '../util/errors.ts';
 import { canonicalTensors } from './canonicalTensors.ts';
@@ -129,7 +129,7 @@ export interface LoadOptions extends PlaceOptions {
 
 /** Reads, checks and uploads a decoder tensor by tensor, large ones run of rows by run of rows. */
 export async function loadDecoder(
-  gpu: Gpu,
+  device: Device,
   config: DecoderConfig,
   file: TensorSource,
   options: LoadOptions = {},
@@ -137,8 +137,8 @@ export async function loadDecoder(
   checkTensors(config, file);
   const source = canonicalTensors(config, file);
   const specs = decoderTensors(config);
-  const places = new DecoderPlaces(gpu, config, specs, options);
-  const reader = new PieceReader(gpu, source, options.precision ?? 'file');
+  const places = new DecoderPlaces(device, config, specs, options);
+  const reader = new PieceReader(device, source, options.precision ?? 'file');
   try {
     for (const [index, spec] of specs.entries()) {
       if (options.signal?.aborted) throw new AlloyError('cancelled', `Loading ${source.file} was cancelled.`);
@@ -146,7 +146,7 @@ export async function loadDecoder(
       else await reader.vector(places, spec);
       options.onProgress?.(index + 1, specs.length);
     }
-    await gpu.settled();
+    await device.settled();
   } catch (error) {
     places.dispose();
     throw error;
@@ -164,13 +164,13 @@ export async function loadDecoder(
  * @param format of a matrix by its name
  */
 export function placeDecoder(
-  gpu: Gpu,
+  device: Device,
   config: DecoderConfig,
   format: (name: string) => WeightFormat,
   options: PlaceOptions = {},
 ): LoadedDecoder {
   const specs = decoderTensors(config);
-  const places = new DecoderPlaces(gpu, config, specs, options);
+  const places = new DecoderPlaces(device, config, specs, options);
   for (const spec of specs) {
     if (spec.kind === 'matrix') places.matrix(spec, format(spec.name));
     else places.vector(spec);

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
+import { testDevice } from '../device/testing.ts';
 import type { FuseOptions } from '../distill/fusedTargets.ts';
-import { testGpu } from '../gpu/testing.ts';
 import { Aligner } from './aligner.ts';
 import { BuiltinModels } from './builtinModels.ts';
 import { ModelShelf } from './modelShelf.ts';
 import { tinyHost } from './testing.ts';
 import { tokenSpans } from './tokenSpans.ts';
 
-const models = new BuiltinModels(tinyHost(testGpu).openFile);
+const models = new BuiltinModels(tinyHost(testDevice).openFile);
 const messages = [
   { role: 'user', content: 'hi' },
   { role: 'assistant', content: 'the first answer' },
@@ -24,7 +24,7 @@ async function view(
   chosen: readonly (typeof messages)[number][] = messages,
   options: FuseOptions = defaults,
 ) {
-  const shelf = new ModelShelf(await testGpu(), (name) => models.open(name), 1e9);
+  const shelf = new ModelShelf(await testDevice(), (name) => models.open(name), 1e9);
   const [ours, theirs] = await Promise.all([models.open(pivot), models.open(source)]);
   return aligner.align(shelf, ours, theirs, { id: 'x', messages: chosen }, options);
 }

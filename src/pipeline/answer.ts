@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import { Generator } from '../models/generator.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import { AlloyError } from '../util/errors.ts';
@@ -12,9 +12,9 @@ export class Answerer {
   readonly #generator: Generator;
 
   /** @param capacity tokens of a conversation with its answers; at most the model's context is used */
-  constructor(gpu: Gpu, model: OpenModel, { weights }: Pick<LoadedModel, 'weights'>, capacity: number) {
+  constructor(device: Device, model: OpenModel, { weights }: Pick<LoadedModel, 'weights'>, capacity: number) {
     this.#model = model;
-    this.#generator = new Generator(gpu, model.config, weights, {
+    this.#generator = new Generator(device, model.config, weights, {
       capacity: Math.min(capacity, model.config.maxPositions),
     });
   }

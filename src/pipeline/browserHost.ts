@@ -1,4 +1,4 @@
-import { WebGpu } from '../gpu/webGpu.ts';
+import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
 import type { TileStore } from '../kernels/matmulTiles.ts';
 import { httpSource } from '../storage/httpSource.ts';
 import { MemoryStorage } from '../storage/memoryStorage.ts';
@@ -19,11 +19,11 @@ const PUBLIC = 'public/';
 /** @param base address of the application's folder, with a slash at its end */
 export function browserHost(base: string): Host {
   return {
-    async openGpu() {
-      const gpu = await WebGpu.open();
-      const { bindingBytes } = gpu.limits;
-      if (bindingBytes >= NEEDED_BINDING_BYTES) return tuned(gpu, tileStore);
-      gpu.dispose();
+    async openDevice() {
+      const device = await WebGpuDevice.open();
+      const { bindingBytes } = device.limits;
+      if (bindingBytes >= NEEDED_BINDING_BYTES) return tuned(device, tileStore);
+      device.dispose();
       throw new AlloyError(
         'unsupported',
         `This adapter binds at most ${Math.floor(bindingBytes / 2 ** 20)} MiB (maxStorageBufferBindingSize); Alloy needs 128 MiB.`,

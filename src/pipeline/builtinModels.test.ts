@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { testGpu } from '../gpu/testing.ts';
+import { testDevice } from '../device/testing.ts';
 import { memorySource } from '../storage/blobSource.ts';
 import { nodeFileSource } from '../storage/nodeStorage.ts';
 import { readAll } from '../storage/storageHelpers.ts';
@@ -7,7 +7,7 @@ import { BuiltinModels } from './builtinModels.ts';
 import { dataPath } from './projectFiles.ts';
 import { tinyHost } from './testing.ts';
 
-const tiny = tinyHost(testGpu);
+const tiny = tinyHost(testDevice);
 const index = (text: string) => async (path: string) =>
   path === 'public/models/index.json' ? memorySource(new TextEncoder().encode(text), path) : null;
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { testGpu } from '../gpu/testing.ts';
+import { testDevice } from '../device/testing.ts';
 import { Generator, GREEDY } from '../models/generator.ts';
 import { Scorer } from '../models/scorer.ts';
 import { nodeFileSource } from '../storage/nodeStorage.ts';
@@ -29,11 +29,11 @@ const TOLERANCE = 2e-3;
 
 describe.each(Object.entries(recorded.models))('%s', (name, prompts) => {
   test('tokens, log-probabilities and greedy answers are those of PyTorch', async () => {
-    const gpu = await testGpu();
+    const device = await testDevice();
     const model = await openGguf(name, await nodeFileSource(join(root, 'public/models', name, 'model.gguf')));
-    const loaded = await loadModel(gpu, model);
-    const scorer = new Scorer(gpu, model.config, loaded.weights, { topK: 8 });
-    const generator = new Generator(gpu, model.config, loaded.weights, { capacity: 128 });
+    const loaded = await loadModel(device, model);
+    const scorer = new Scorer(device, model.config, loaded.weights, { topK: 8 });
+    const generator = new Generator(device, model.config, loaded.weights, { capacity: 128 });
     for (const prompt of prompts) {
       expect(model.text.prompt([{ role: 'user', content: prompt.message }])).toEqual(prompt.ids);
       const [rows] = await scorer.score([prompt.ids]);

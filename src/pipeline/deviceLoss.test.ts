@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { openDawn } from '../gpu/dawn.ts';
-import { WebGpu } from '../gpu/webGpu.ts';
+import { openDawn } from '../device/webgpu/dawn.ts';
+import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
 import type { RunEvent } from './protocol.ts';
 import { parseRecipe } from './recipe.ts';
 import { StudioEngine } from './studioEngine.ts';
@@ -20,12 +20,12 @@ const sampling = { temperature: 1, topK: 0, topP: 1, seed: 0, maxNewTokens: 60 }
 const lost = { code: 'device-lost' };
 
 test('a lost device fails what waits for it, and everything goes on with the next one', async () => {
-  const opened: WebGpu[] = [];
+  const opened: WebGpuDevice[] = [];
   const engine = new StudioEngine(
     tinyHost(async () => {
-      const gpu = await WebGpu.open(await openDawn());
-      opened.push(gpu);
-      return gpu;
+      const device = await WebGpuDevice.open(await openDawn());
+      opened.push(device);
+      return device;
     }),
   );
   const lose = () => opened.at(-1)?.dispose();
@@ -68,10 +68,10 @@ test('a lost device fails what waits for it, and everything goes on with the nex
   expect((await engine.probe()).nllPerByte).toBeGreaterThan(0);
 
   // An error of the device cannot be taken back: the engine gives the device up and says why.
-  const gpu = opened.at(-1);
+  const device = opened.at(-1);
   const gone = engine.deviceLost();
-  gpu?.device.createBuffer({ size: 16, usage: 0 });
-  await gpu?.device.queue.onSubmittedWorkDone();
+  device?.gpu.createBuffer({ size: 16, usage: 0 });
+  await device?.gpu.queue.onSubmittedWorkDone();
   await new Promise((resolve) => setTimeout(resolve, 50));
   await expect(engine.probe()).rejects.toThrow();
   expect(await gone).toMatch(/error/);
@@ -83,33 +83,39 @@ test('a lost device fails what waits for it, and everything goes on with the nex
 
 test('a device lost inside a step: the run goes on by itself and ends with the numbers of a run without a loss', async () => {
   const run = async (loseAfter: number | undefined) => {
-    const opened: WebGpu[] = [];
+    const opened: WebGpuDevice[] = [];
     const engine = new StudioEngine(
       tinyHost(async () => {
-        const gpu = await WebGpu.open(await openDawn());
-        opened.push(gpu);
-        return gpu;
+        const device = await WebGpuDevice.open(await openDawn());
+        opened.push(device);
+        return device;
       }),
     );
     const events: RunEvent[] = [];
     const outcome = await engine.fuse(recipe, (event) => {
       events.push(event);
-      const [gpu] = opened;
-      if (event.kind !== 'loss' || event.step !== 2 || opened.length > 1 || !gpu || loseAfter === undefined)
+      const [device] = opened;
+      if (
+        event.kind !== 'loss' ||
+        event.step !== 2 ||
+        opened.length > 1 ||
+        !device ||
+        loseAfter === undefined
+      )
         return;
       // A step is many submits: the device goes between two of them.
-      const { queue } = gpu.device;
+      const { queue } = device.gpu;
       const submit = queue.submit.bind(queue);
       let left = loseAfter;
       queue.submit = (commands) => {
         submit(commands);
-        if (left-- === 0) gpu.device.destroy();
+        if (left-- === 0) device.gpu.destroy();
         return undefined;
       };
     });
     expect(outcome).toBe('done');
     const report = events.find((event) => event.kind === 'report')!.report;
-    for (const gpu of opened) gpu.dispose();
+    for (const device of opened) device.dispose();
     return { reopened: events.filter(({ kind }) => kind === 'reopened').length, suites: report.suites };
   };
   const calm = await run(undefined);

@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import { AlloyError } from '../util/errors.ts';
 import { ModelShelf } from './modelShelf.ts';
 import type { OpenModel } from './openModel.ts';
@@ -8,7 +8,7 @@ const SHELF_BYTES = 1536 * 1024 * 1024;
 
 /** A device with the models on it, until it is lost: then every call that waits for it fails. */
 export class DeviceSession {
-  readonly gpu: Gpu;
+  readonly device: Device;
   readonly shelf: ModelShelf;
   /** Resolves with the reason when the device is lost, or given up after an error it cannot recover from. */
   readonly lost: Promise<string>;
@@ -16,9 +16,9 @@ export class DeviceSession {
   #over: string | undefined;
   #end: (reason: string) => void = () => undefined;
 
-  constructor(gpu: Gpu, open: (name: string) => Promise<OpenModel>) {
-    this.gpu = gpu;
-    this.shelf = new ModelShelf(gpu, open, SHELF_BYTES);
+  constructor(device: Device, open: (name: string) => Promise<OpenModel>) {
+    this.device = device;
+    this.shelf = new ModelShelf(device, open, SHELF_BYTES);
     this.lost = new Promise((resolve) => {
       this.#end = (reason) => {
         if (this.#over !== undefined) return;
@@ -29,7 +29,7 @@ export class DeviceSession {
         resolve(reason);
       };
     });
-    gpu.lost.then((reason) => this.#end(reason));
+    device.lost.then((reason) => this.#end(reason));
   }
 
   /** Why it is over; undefined while it is not. */
@@ -54,10 +54,10 @@ export class DeviceSession {
   /** A device that reported an error repeats it at every check: nothing that runs on it can be trusted any more. */
   #giveUpIfBroken(): void {
     try {
-      this.gpu.check();
+      this.device.check();
     } catch (error) {
       this.#end(error instanceof Error ? error.message : String(error));
-      this.gpu.dispose();
+      this.device.dispose();
     }
   }
 }

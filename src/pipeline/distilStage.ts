@@ -64,7 +64,7 @@ export async function distilTarget(
   const resume = await context.store.readAs('checkpoint', key, (bytes) => readCheckpoint(bytes, key));
   let progress: StageProgress | undefined;
   const chosen: DistilSettings = { ...settings, optimizer, recompute: recomputation(recompute) };
-  const delta = await distil(context.gpu, pivot.config, weights, lessons, chosen, {
+  const delta = await distil(context.device, pivot.config, weights, lessons, chosen, {
     resume,
     checkpointEvery,
     saveCheckpoint: (checkpoint) => context.store.write('checkpoint', key, writeCheckpoint(checkpoint)),

@@ -127,14 +127,16 @@ async function scoreModel(
   const judge = answers && all.some((conversation) => expected(conversation) !== undefined);
   const progress = new StageProgress(context, 'evaluate', one.name, (judge ? 2 : 1) * all.length);
   const loaded = await one.load();
-  const scorer = rowScorer(context.gpu, loaded, { topK: 1, ...scoreBatch(context) });
-  const { gpu } = context;
+  const scorer = rowScorer(context.device, loaded, { topK: 1, ...scoreBatch(context) });
+  const { device } = context;
   let generator: Generator | undefined;
   try {
     if (judge) {
       const capacity = recipe.train.maxTokens + recipe.evaluate.maxNewTokens;
-      generator = gpu.allOrNothing(() => new Generator(gpu, loaded.config, loaded.weights, { capacity }));
-      await gpu.settled();
+      generator = device.allOrNothing(
+        () => new Generator(device, loaded.config, loaded.weights, { capacity }),
+      );
+      await device.settled();
     }
     const likelihoods = await scoreTexts(scorer, one.model, all, recipe.train.maxTokens, (done) =>
       progress.update(done),

@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { testDevice } from '../device/testing.ts';
 import { SafetensorsFile } from '../formats/safetensors.ts';
 import { f32Bytes, ggufBytes, memoryFile, type TestTensor, type TestValue } from '../formats/testing.ts';
-import { testGpu } from '../gpu/testing.ts';
 import { NodeStorage, nodeFileSource } from '../storage/nodeStorage.ts';
 import { exportModel, verifyExport } from './exportModel.ts';
 import { type OpenModel, openFolder, openGguf } from './openModel.ts';
@@ -118,7 +118,12 @@ describe('a Gemma from a GGUF file', () => {
     async (dtype) => {
       const storage = new NodeStorage(join(folder, `read-${dtype}`));
       await exportModel(model, dtype, storage);
-      const { difference, tolerance, positions } = await verifyExport(await testGpu(), model, dtype, storage);
+      const { difference, tolerance, positions } = await verifyExport(
+        await testDevice(),
+        model,
+        dtype,
+        storage,
+      );
       expect(difference).toBeLessThanOrEqual(tolerance);
       expect(positions).toBeGreaterThan(20);
     },
@@ -134,7 +139,7 @@ describe('a Gemma from a GGUF file', () => {
       },
     };
     await exportModel(wrong, 'f32', storage);
-    await expect(verifyExport(await testGpu(), model, 'f32', storage)).rejects.toThrow(
+    await expect(verifyExport(await testDevice(), model, 'f32', storage)).rejects.toThrow(
       /differs from the one/u,
     );
   });

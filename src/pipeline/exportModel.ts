@@ -1,7 +1,8 @@
 /** Any opened model as a Hugging Face folder: weights in one dtype, config, and the tokenizer where there is one. */
+
+import type { Device } from '../device/device.ts';
 import { type TensorToWrite, writeSafetensors } from '../formats/safetensors.ts';
 import { openTensorFolder } from '../formats/shardedSafetensors.ts';
-import type { Gpu } from '../gpu/gpu.ts';
 import { type PackedMatrix, unpack } from '../kernels/weightFormat.ts';
 import { canonicalTensors, transposedMatrix } from '../models/canonicalTensors.ts';
 import { parseConfig } from '../models/config.ts';
@@ -178,18 +179,18 @@ const PROBE_ENTRIES = 8;
  * @throws AlloyError `internal` where they differ by more than rounding explains
  */
 export async function verifyExport(
-  gpu: Gpu,
+  device: Device,
   model: OpenModel,
   dtype: ExportDType,
   storage: Storage,
 ): Promise<ExportCheck> {
   const ids = model.text.raw(PROBE);
-  const want = await probeRows(gpu, await loadAny(gpu, model), ids);
+  const want = await probeRows(device, await loadAny(device, model), ids);
   const open = async (name: string) => ((await storage.exists(name)) ? storage.open(name) : null);
   const config = parseConfig(await readJson(await storage.open(CONFIG)), CONFIG);
   const source = folderTensors(await openTensorFolder(open, 'the exported folder'));
-  const { weights, dispose } = await loadDecoder(gpu, config, source);
-  const got = await probeRows(gpu, { config, weights, dispose }, ids);
+  const { weights, dispose } = await loadDecoder(device, config, source);
+  const got = await probeRows(device, { config, weights, dispose }, ids);
   let difference = 0;
   want.forEach((row, index) => {
     for (const [id, probability] of [...row].slice(0, PROBE_ENTRIES)) {
@@ -209,13 +210,13 @@ export async function verifyExport(
 
 /** Probabilities of the most likely next tokens after every token. */
 async function probeRows(
-  gpu: Gpu,
+  device: Device,
   { config, weights, dispose }: LoadedModel,
   ids: readonly number[],
 ): Promise<ReadonlyMap<number, number>[]> {
   // More entries than are compared, so that two near-equal tokens may change places.
   const topK = Math.min(4 * PROBE_ENTRIES, config.vocabSize);
-  const scorer = new Scorer(gpu, config, weights, { topK });
+  const scorer = new Scorer(device, config, weights, { topK });
   try {
     const rows = required((await scorer.score([ids]))[0], 'rows');
     return ids.map(

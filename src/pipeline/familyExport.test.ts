@@ -3,10 +3,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { testDevice, testValues } from '../device/testing.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
 import { openTensorFolder } from '../formats/shardedSafetensors.ts';
 import { memoryFile } from '../formats/testing.ts';
-import { testGpu, testValues } from '../gpu/testing.ts';
 import { LiveMerge } from '../merge/liveMerge.ts';
 import { adaptedMatrices, chosenMatrices } from '../models/adapters.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
@@ -50,7 +50,7 @@ function delta(config: DecoderConfig, seed: number): LoraMatrix[] {
 }
 
 async function logProbs({ config, weights, dispose }: Awaited<ReturnType<typeof loadModel>>) {
-  const scorer = new Scorer(await testGpu(), config, weights, { topK: 4 });
+  const scorer = new Scorer(await testDevice(), config, weights, { topK: 4 });
   const [rows] = await scorer.score([Array.from({ length: 14 }, (_, i) => (7 * i + 3) % config.vocabSize)]);
   scorer.dispose();
   dispose();
@@ -66,26 +66,26 @@ test.each([
   ['phi3-longrope', ['qkv', 'o', 'gateUp', 'down']],
   ['olmo2-grouped', ['q', 'k', 'v', 'o', 'gate', 'up', 'down']],
 ])('%s: live, realised and exported a merge is one model', async (name, matrices) => {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const pivot = await opened(join(goldens, name));
   const deltas = [delta(pivot.config, 1), delta(pivot.config, 2)];
-  const loaded = await loadDecoder(gpu, pivot.config, pivot.tensors);
-  const live = await LiveMerge.create(gpu, pivot.config, loaded.weights, deltas, { kind: 'linear' });
+  const loaded = await loadDecoder(device, pivot.config, pivot.tensors);
+  const live = await LiveMerge.create(device, pivot.config, loaded.weights, deltas, { kind: 'linear' });
   expect(mergeView(live, ['a', 'b']).matrices).toEqual(matrices);
   const sources = ['a', 'b'].map((source) => ({ name: source, adapter: `targets/${source}` }));
   const merge = await describeMerge(live, pivot, sources);
   live.dispose();
   loaded.dispose();
   const parts = { pivot, deltas, merge };
-  const want = await logProbs(await loadMerged(gpu, parts));
+  const want = await logProbs(await loadMerged(device, parts));
   const model = await openMerged('merged', parts);
-  expect(most(await logProbs(await loadModel(gpu, model)), want)).toBeLessThan(2e-4);
-  expect(most(await logProbs(await loadModel(gpu, pivot)), want)).toBeGreaterThan(0.01);
+  expect(most(await logProbs(await loadModel(device, model)), want)).toBeLessThan(2e-4);
+  expect(most(await logProbs(await loadModel(device, pivot)), want)).toBeGreaterThan(0.01);
   await exportModel(model, 'f32', new NodeStorage(join(scratch, name)));
   const exported = await opened(join(scratch, name));
   for (const tensor of pivot.tensors.names?.() ?? [])
     expect(exported.tensors.shape(tensor)).toEqual(pivot.tensors.shape(tensor));
-  expect(most(await logProbs(await loadModel(gpu, exported)), want)).toBeLessThan(2e-4);
+  expect(most(await logProbs(await loadModel(device, exported)), want)).toBeLessThan(2e-4);
 });
 
 test('the config of an exported Gemma 2 has floats where transformers wants no whole numbers', async () => {

@@ -48,7 +48,7 @@ export async function runFusion(given: RunContext, asked: Recipe): Promise<Fusio
   const sources = openedSources.map((source) => inPrecision(source, recipe));
   const { precision } = recipe;
   const orSmaller = (error: unknown) => withSmallerPlan(error, context, recipe, paper);
-  const loadedPivot = await loadModel(context.gpu, pivot, { precision }).catch(async (error) => {
+  const loadedPivot = await loadModel(context.device, pivot, { precision }).catch(async (error) => {
     throw await orSmaller(error);
   });
   try {
@@ -57,7 +57,7 @@ export async function runFusion(given: RunContext, asked: Recipe): Promise<Fusio
       ...result.report,
       recipe: told(asked, recipe),
       seconds: (performance.now() - started) / 1000,
-      peakBytes: context.gpu.stats.peakBytes,
+      peakBytes: context.device.stats.peakBytes,
     };
     context.onEvent({ kind: 'report', report });
     context.onEvent({ kind: 'done' });
@@ -113,7 +113,7 @@ async function fuse(
   const summaries: AlignmentSummary[] = [];
   const lessons: (readonly ConversationTargets[])[] = [];
   for (const source of sources) {
-    const lazy = lazyModel(() => loadModel(context.gpu, source, { precision: recipe.precision }));
+    const lazy = lazyModel(() => loadModel(context.device, source, { precision: recipe.precision }));
     try {
       const sourceRows = await rows(source, lazy.get);
       scores.push(
@@ -147,7 +147,7 @@ async function fuse(
     recipe,
     suites: reportSuites(recipe, data.suites, scores),
     seconds: 0,
-    device: context.gpu.name,
+    device: context.device.name,
     alignment: summaries,
     peakBytes: 0,
   };
@@ -212,10 +212,10 @@ async function mergedModels(
   },
 ): Promise<{ merge: LiveMerge; models: EvaluatedModel[] }> {
   const { pivot, loadedPivot, sources, sft, targets } = parts;
-  const { gpu } = context;
+  const { device } = context;
   context.onEvent({ kind: 'stage', stage: 'merge', label: recipe.merge.method, cached: false });
   const create = (deltas: readonly (readonly LoraMatrix[])[]) =>
-    LiveMerge.create(gpu, pivot.config, loadedPivot.weights, deltas, { kind: 'linear' });
+    LiveMerge.create(device, pivot.config, loadedPivot.weights, deltas, { kind: 'linear' });
   const merge = await create(targets.map(({ delta }) => delta));
   const methods = [
     recipeMethod(recipe),

@@ -1,5 +1,5 @@
+import type { Device } from '../device/device.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
-import type { Gpu } from '../gpu/gpu.ts';
 import { LiveMerge } from '../merge/liveMerge.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import { required } from '../util/errors.ts';
@@ -16,7 +16,7 @@ const PROBE_CONVERSATIONS = { gpu: 16, software: 8 };
 
 /** The parts of a fusion on one device. */
 interface Mounted {
-  readonly gpu: Gpu;
+  readonly device: Device;
   readonly pivot: LoadedModel;
   readonly merge: LiveMerge;
   readonly fused: ModelRunner;
@@ -33,19 +33,19 @@ type FusionParts = Pick<FusionResult, 'report' | 'pivot' | 'sources' | 'targets'
 export class LiveFusion {
   readonly #parts: FusionParts;
   readonly #probe: readonly Conversation[];
-  #gpu: Gpu;
+  #device: Device;
   #mounted: Promise<Mounted>;
   /** The last one that was mounted; its numbers outlive its device. */
   #merge: LiveMerge;
   #answers = new AbortController();
 
   /** Takes over what a run left on the device. */
-  constructor(gpu: Gpu, result: FusionResult, suites: readonly Suite[]) {
+  constructor(device: Device, result: FusionResult, suites: readonly Suite[]) {
     this.#parts = result;
-    this.#probe = probeOf(suites, PROBE_CONVERSATIONS[gpu.info.software ? 'software' : 'gpu']);
-    this.#gpu = gpu;
+    this.#probe = probeOf(suites, PROBE_CONVERSATIONS[device.info.software ? 'software' : 'gpu']);
+    this.#device = device;
     this.#merge = result.merge;
-    this.#mounted = Promise.resolve(this.#mount(gpu, result.loadedPivot, result.merge));
+    this.#mounted = Promise.resolve(this.#mount(device, result.loadedPivot, result.merge));
   }
 
   get pivot(): string {
@@ -57,8 +57,8 @@ export class LiveFusion {
     return ['pivot', 'fused', 'sft'].includes(model) || this.#targetOf(model) !== undefined;
   }
 
-  async view(gpu: Gpu): Promise<MergeView> {
-    const { merge } = await this.#on(gpu);
+  async view(device: Device): Promise<MergeView> {
+    const { merge } = await this.#on(device);
     return mergeView(
       merge,
       this.#parts.sources.map(({ name }) => name),
@@ -66,8 +66,8 @@ export class LiveFusion {
   }
 
   /** Moves single weights; what is generated next uses them. Nothing is compiled or recorded. */
-  async setWeights(gpu: Gpu, cells: readonly CellChange[]): Promise<void> {
-    const { merge, fused } = await this.#on(gpu);
+  async setWeights(device: Device, cells: readonly CellChange[]): Promise<void> {
+    const { merge, fused } = await this.#on(device);
     const changes = findCells(merge, cells);
     if (changes.length === 0) return;
     merge.setWeights(changes);
@@ -75,8 +75,8 @@ export class LiveFusion {
   }
 
   /** Computes all weights by a method with the recipe's settings. An answer that is being written is ended. */
-  async setMethod(gpu: Gpu, method: 'sce' | 'linear'): Promise<MergeView> {
-    const { merge, fused } = await this.#on(gpu);
+  async setMethod(device: Device, method: 'sce' | 'linear'): Promise<MergeView> {
+    const { merge, fused } = await this.#on(device);
     const { recipe } = this.#parts.report;
     this.#answers.abort();
     this.#answers = new AbortController();
@@ -90,11 +90,11 @@ export class LiveFusion {
       return merge.model;
     });
     if (failure !== undefined) throw failure;
-    return this.view(gpu);
+    return this.view(device);
   }
 
-  async probe(gpu: Gpu): Promise<{ nllPerByte: number; ms: number }> {
-    const { fused } = await this.#on(gpu);
+  async probe(device: Device): Promise<{ nllPerByte: number; ms: number }> {
+    const { fused } = await this.#on(device);
     return fused.nllPerByte(this.#probe, this.#parts.report.recipe.train.maxTokens);
   }
 
@@ -103,12 +103,12 @@ export class LiveFusion {
    * @param signal is joined with the end of answers that a change of method brings
    */
   async use<T>(
-    gpu: Gpu,
+    device: Device,
     model: string,
     signal: AbortSignal,
     job: (runner: ModelRunner, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const mounted = await this.#on(gpu);
+    const mounted = await this.#on(device);
     if (model === 'fused') return job(mounted.fused, AbortSignal.any([signal, this.#answers.signal]));
     let runner = mounted.others.get(model);
     if (!runner) {
@@ -128,49 +128,49 @@ export class LiveFusion {
     pivot.dispose();
   }
 
-  #on(gpu: Gpu): Promise<Mounted> {
-    if (gpu !== this.#gpu) {
-      const before = this.#gpu;
-      this.#gpu = gpu;
-      this.#mounted = this.#remount(gpu);
+  #on(device: Device): Promise<Mounted> {
+    if (device !== this.#device) {
+      const before = this.#device;
+      this.#device = device;
+      this.#mounted = this.#remount(device);
       // What failed is tried again by the next call.
       this.#mounted.catch(() => {
-        if (this.#gpu === gpu) this.#gpu = before;
+        if (this.#device === device) this.#device = before;
       });
     }
     return this.#mounted;
   }
 
-  #mount(gpu: Gpu, pivot: LoadedModel, merge: LiveMerge): Mounted {
+  #mount(device: Device, pivot: LoadedModel, merge: LiveMerge): Mounted {
     this.#merge = merge;
-    const fused = new ModelRunner(gpu, this.#parts.pivot, merge.model, () => undefined);
-    return { gpu, pivot, merge, fused, others: new Map() };
+    const fused = new ModelRunner(device, this.#parts.pivot, merge.model, () => undefined);
+    return { device, pivot, merge, fused, others: new Map() };
   }
 
   /** Puts the fusion on another device, with the weights as they were. */
-  async #remount(gpu: Gpu): Promise<Mounted> {
+  async #remount(device: Device): Promise<Mounted> {
     const { pivot, targets, report } = this.#parts;
     const { method, weights } = this.#merge;
-    const loaded = await loadModel(gpu, pivot, { precision: report.recipe.precision });
+    const loaded = await loadModel(device, pivot, { precision: report.recipe.precision });
     try {
-      const merge = await LiveMerge.create(gpu, pivot.config, loaded.weights, targets, method);
+      const merge = await LiveMerge.create(device, pivot.config, loaded.weights, targets, method);
       const cells = weights.flatMap((row, matrix) =>
         row.map((weight, source) => ({ matrix, source, weight })),
       );
       merge.setWeights(cells);
-      return this.#mount(gpu, loaded, merge);
+      return this.#mount(device, loaded, merge);
     } catch (error) {
       loaded.dispose();
       throw error;
     }
   }
 
-  async #makeRunner({ gpu, pivot }: Mounted, model: string): Promise<ModelRunner> {
+  async #makeRunner({ device, pivot }: Mounted, model: string): Promise<ModelRunner> {
     const open = this.#parts.pivot;
-    if (model === 'pivot') return new ModelRunner(gpu, open, pivot.weights, () => undefined);
+    if (model === 'pivot') return new ModelRunner(device, open, pivot.weights, () => undefined);
     const delta = model === 'sft' ? this.#parts.sft : required(this.#targetOf(model), model);
-    const alone = await LiveMerge.create(gpu, open.config, pivot.weights, [delta], { kind: 'linear' });
-    return new ModelRunner(gpu, open, alone.model, () => alone.dispose());
+    const alone = await LiveMerge.create(device, open.config, pivot.weights, [delta], { kind: 'linear' });
+    return new ModelRunner(device, open, alone.model, () => alone.dispose());
   }
 
   #targetOf(model: string): readonly LoraMatrix[] | undefined {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { openDawn } from '../gpu/dawn.ts';
-import { WebGpu } from '../gpu/webGpu.ts';
+import { openDawn } from '../device/webgpu/dawn.ts';
+import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
 import type { Report, RunEvent } from './protocol.ts';
 import { parseRecipe } from './recipe.ts';
 import { StudioEngine } from './studioEngine.ts';
@@ -15,17 +15,17 @@ function recipe(memory: object, train: object = {}) {
 }
 
 test('a run that would not fit ends before it begins and names one that does; that one runs within the limit', async () => {
-  const gpu = await WebGpu.open(await openDawn());
-  const engine = new StudioEngine(tinyHost(async () => gpu));
+  const device = await WebGpuDevice.open(await openDawn());
+  const engine = new StudioEngine(tinyHost(async () => device));
   const reports: Report[] = [];
   const notes: string[] = [];
   const take = (event: RunEvent) => {
     if (event.kind === 'report') reports.push(event.report);
     if (event.kind === 'note') notes.push(event.text);
   };
-  gpu.memory.restartPeak();
+  device.memory.restartPeak();
   expect(await engine.fuse(recipe({}, { recompute: 'off' }), take)).toBe('done');
-  const free = gpu.stats.peakBytes;
+  const free = device.stats.peakBytes;
   const forecast = await engine.planMemory(recipe({}, { recompute: 'off' }));
   expect(forecast).toMatchObject({ fits: true, chosen: [] });
   expect(Math.abs(forecast.peak.bytes / free - 1), `${forecast.peak.bytes} of ${free}`).toBeLessThan(0.05);
@@ -44,11 +44,11 @@ test('a run that would not fit ends before it begins and names one that does; th
   });
   expect((await engine.nextTokens('fused', question, 3)).length).toBe(3);
 
-  const other = await WebGpu.open(await openDawn());
+  const other = await WebGpuDevice.open(await openDawn());
   const fresh = new StudioEngine(tinyHost(async () => other));
   expect(await fresh.fuse(recipe({ ...tight, shrink: true }, { recompute: 'off' }), take)).toBe('done');
   expect(other.stats.peakBytes).toBeLessThanOrEqual(tight.limit);
   expect(notes.at(-1)).toMatch(/^To stay within .* on the GPU \(.* planned\): /u);
   expect(reports.at(-1)?.recipe.memory).toMatchObject(tight);
-  for (const one of [gpu, other]) one.dispose();
+  for (const one of [device, other]) one.dispose();
 }, 120_000);

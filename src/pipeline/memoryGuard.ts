@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import { canonicalTensors } from '../models/canonicalTensors.ts';
 import { formatBytes } from '../util/bytes.ts';
 import { AlloyError } from '../util/errors.ts';
@@ -34,14 +34,14 @@ export function fusionOnPaper(
  * @throws AlloyError `out-of-memory` where it does not fit, naming a smaller recipe that does
  */
 export async function guardMemory(
-  { gpu, onEvent }: Pick<RunContext, 'gpu' | 'onEvent'>,
+  { device, onEvent }: Pick<RunContext, 'device' | 'onEvent'>,
   recipe: Recipe,
   models: FusionOnPaper,
 ): Promise<Recipe> {
-  const limit = Math.min(recipe.memory.limit ?? Number.POSITIVE_INFINITY, gpu.limits.totalBytes);
-  const fitted = await fitRecipe(recipe, models, gpu, limit, allowedSteps(recipe));
+  const limit = Math.min(recipe.memory.limit ?? Number.POSITIVE_INFINITY, device.limits.totalBytes);
+  const fitted = await fitRecipe(recipe, models, device, limit, allowedSteps(recipe));
   if (!fitted.fits) {
-    const smaller = await fitRecipe(fitted.recipe, models, gpu, limit);
+    const smaller = await fitRecipe(fitted.recipe, models, device, limit);
     throw doesNotFit(fitted.plan, limit, withSteps(smaller, fitted));
   }
   if (fitted.steps.length > 0) {
@@ -59,13 +59,13 @@ const SMALLER = 0.6;
 /** Adds to an error of a device without room what would take clearly less; other errors stay as they are. */
 export async function withSmallerPlan(
   error: unknown,
-  { gpu }: Pick<RunContext, 'gpu'>,
+  { device }: Pick<RunContext, 'device'>,
   recipe: Recipe,
   models: FusionOnPaper,
 ): Promise<unknown> {
   if (!(error instanceof AlloyError && error.code === 'out-of-memory')) return error;
-  const asIs = await planFusion(recipe, models, gpu);
-  const smaller = await fitRecipe(recipe, models, gpu, SMALLER * asIs.peak.bytes);
+  const asIs = await planFusion(recipe, models, device);
+  const smaller = await fitRecipe(recipe, models, device, SMALLER * asIs.peak.bytes);
   if (smaller.steps.length === 0 || smaller.plan.peak.bytes >= asIs.peak.bytes) return error;
   const sizes = `${formatBytes(smaller.plan.peak.bytes)} instead of ${formatBytes(asIs.peak.bytes)}`;
   return new AlloyError(
@@ -90,13 +90,13 @@ export type ModelUse = Parameters<typeof planModel>[1];
  * @throws AlloyError `out-of-memory` where it does not fit
  */
 export async function guardModel(
-  gpu: Gpu,
+  device: Device,
   model: OpenModel,
   use: ModelUse,
   limitBytes: number,
 ): Promise<void> {
   if (model.onnx) return;
-  const { peak, problem } = await planModel(plannedModel(model), use, gpu);
+  const { peak, problem } = await planModel(plannedModel(model), use, device);
   if (problem !== undefined) throw new AlloyError('out-of-memory', problem);
   if (peak.bytes <= limitBytes) return;
   const shorter = use.capacity === undefined ? ' shorter texts,' : ' a shorter context (--context),';

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PaperDevice } from '../device/paperDevice.ts';
+import { testValues } from '../device/testing.ts';
+import { openDawn } from '../device/webgpu/dawn.ts';
+import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
 import { type MicroBatch, Trainer } from '../distill/trainer.ts';
-import { openDawn } from '../gpu/dawn.ts';
-import { PaperGpu } from '../gpu/paperGpu.ts';
-import { testValues } from '../gpu/testing.ts';
-import { WebGpu } from '../gpu/webGpu.ts';
 import { LiveMerge } from '../merge/liveMerge.ts';
 import { TrainableAdapters } from '../models/adapters.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
@@ -64,19 +64,19 @@ function recipeWith(train: object, config: DecoderConfig): Recipe {
   return parseRecipe({ name: 'plan', pivot: 'model', sources: ['model'], data, train: lora }, 'plan');
 }
 
-let gpu: WebGpu;
+let device: WebGpuDevice;
 beforeAll(async () => {
-  gpu = await WebGpu.open(await openDawn());
+  device = await WebGpuDevice.open(await openDawn());
 });
-afterAll(() => gpu.dispose());
+afterAll(() => device.dispose());
 
 /** What the device took at most while `work` ran; nothing may be left of it. */
 async function measured(work: () => Promise<void>): Promise<number> {
-  expect(gpu.stats.bytes).toBe(0);
-  gpu.memory.restartPeak();
+  expect(device.stats.bytes).toBe(0);
+  device.memory.restartPeak();
   await work();
-  expect(gpu.stats.bytes).toBe(0);
-  return gpu.stats.peakBytes;
+  expect(device.stats.bytes).toBe(0);
+  return device.stats.peakBytes;
 }
 
 function near(planned: number, real: number): void {
@@ -104,13 +104,13 @@ async function train(
 ) {
   const { batch, microBatch = batch, beta1, beta2, weightDecay, clip, rank, alpha, matrices } = recipe.train;
   const optimizer = optimizerOf(recipe);
-  const loaded = await loadDecoder(gpu, config, source(config), { precision, trainable: full, optimizer });
+  const loaded = await loadDecoder(device, config, source(config), { precision, trainable: full, optimizer });
   const adapters = full
     ? undefined
-    : new TrainableAdapters(gpu, config, loaded.weights, { rank, alpha, matrices, optimizer });
+    : new TrainableAdapters(device, config, loaded.weights, { rank, alpha, matrices, optimizer });
   const length = bucketLength(recipe.train.maxTokens);
   const parameters = (adapters ?? loaded).parameters!;
-  const trainer = new Trainer(gpu, {
+  const trainer = new Trainer(device, {
     config,
     weights: (adapters ?? loaded).weights,
     parameters,
@@ -152,7 +152,7 @@ describe('what is planned is what is taken, within 5 %', () => {
       const recipe = recipeWith(settings, config);
       const lengths = [bucketLength(recipe.train.maxTokens)];
       const model = planned(config, precision);
-      const { peak, problem } = await planTraining(model, recipe, { lengths, kept }, { full }, gpu);
+      const { peak, problem } = await planTraining(model, recipe, { lengths, kept }, { full }, device);
       expect(problem).toBeUndefined();
       near(peak.bytes, await measured(() => train(config, precision, recipe, full, kept)));
     },
@@ -162,11 +162,11 @@ describe('what is planned is what is taken, within 5 %', () => {
     const config = parseConfig(FAMILIES[family], 'test');
     for (const precision of ['f32', 'q4'] as const) {
       const score = { lengths: [60, 31], topK: 7 };
-      const { peak } = await planModel(planned(config, precision), { capacity: 64, score }, gpu);
+      const { peak } = await planModel(planned(config, precision), { capacity: 64, score }, device);
       const real = await measured(async () => {
-        const { weights, dispose } = await loadDecoder(gpu, config, source(config), { precision });
-        const generator = new Generator(gpu, config, weights, { capacity: 64 });
-        const scorer = new Scorer(gpu, config, weights, { topK: 7 });
+        const { weights, dispose } = await loadDecoder(device, config, source(config), { precision });
+        const generator = new Generator(device, config, weights, { capacity: 64 });
+        const scorer = new Scorer(device, config, weights, { topK: 7 });
         for (const length of score.lengths) {
           const batch = scorer.batchFor(length);
           await scorer.score(Array.from({ length: batch }, () => new Uint32Array(length)));
@@ -186,25 +186,25 @@ describe('what is planned is what is taken, within 5 %', () => {
     const plan = await planFusion(
       recipe,
       { pivot: planned(config, 'f32'), sources: [planned(config, 'f32')] },
-      gpu,
+      device,
     );
     const merge = plan.phases.find(({ phase }) => phase === 'merge')!;
     const real = await measured(async () => {
-      const { weights, dispose } = await loadDecoder(gpu, config, source(config));
+      const { weights, dispose } = await loadDecoder(device, config, source(config));
       const { rank, alpha, matrices } = recipe.train;
-      const adapters = new TrainableAdapters(gpu, config, weights, { rank, alpha, matrices });
+      const adapters = new TrainableAdapters(device, config, weights, { rank, alpha, matrices });
       adapters.initialise(1);
       const delta = await adapters.read();
       adapters.dispose();
-      gpu.memory.restartPeak();
-      const both = await LiveMerge.create(gpu, config, weights, [delta], {
+      device.memory.restartPeak();
+      const both = await LiveMerge.create(device, config, weights, [delta], {
         kind: 'sce',
         variant: 'fork',
         tau: 1,
       });
-      const alone = await LiveMerge.create(gpu, config, weights, [delta], { kind: 'linear' });
-      const scorer = new Scorer(gpu, config, alone.model, { topK: 1 });
-      const generator = new Generator(gpu, config, alone.model, { capacity: 128 });
+      const alone = await LiveMerge.create(device, config, weights, [delta], { kind: 'linear' });
+      const scorer = new Scorer(device, config, alone.model, { topK: 1 });
+      const generator = new Generator(device, config, alone.model, { capacity: 128 });
       const one = new Uint32Array(64);
       await scorer.score(Array.from({ length: scorer.batchFor(64) }, () => one));
       for (const part of [generator, scorer, alone, both]) part.dispose();
@@ -250,5 +250,5 @@ test('a model of half a billion weights is planned in the blink of an eye', asyn
   }
   // A fifth of a second where others use the machine too; a tenth when it is idle.
   expect(Math.min(...took)).toBeLessThan(600);
-  expect(new PaperGpu().stats.bytes).toBe(0);
+  expect(new PaperDevice().stats.bytes).toBe(0);
 });

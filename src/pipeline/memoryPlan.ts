@@ -3,12 +3,12 @@
  * on paper, phase by phase as `runFusion` goes through them, so there is no second account that could differ.
  */
 
+import { type Device, type DeviceInfo, type DeviceLimits, STAGING_BYTES } from '../device/device.ts';
+import type { DeviceBuffer } from '../device/deviceBuffer.ts';
+import { MEMORY_KINDS, type MemoryParts } from '../device/memoryLedger.ts';
+import { PaperDevice } from '../device/paperDevice.ts';
 import { Trainer } from '../distill/trainer.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
-import type { DeviceBuffer } from '../gpu/deviceBuffer.ts';
-import { type Gpu, type GpuInfo, type GpuLimits, STAGING_BYTES } from '../gpu/gpu.ts';
-import { MEMORY_KINDS, type MemoryParts } from '../gpu/memoryLedger.ts';
-import { PaperGpu } from '../gpu/paperGpu.ts';
 import type { WeightFormat } from '../kernels/weightFormat.ts';
 import { LiveMerge } from '../merge/liveMerge.ts';
 import { adaptedMatrices, TrainableAdapters } from '../models/adapters.ts';
@@ -50,8 +50,8 @@ export interface MemoryPlan {
 
 /** The adapter that a plan is for. */
 export interface PlannedAdapter {
-  readonly info?: Pick<GpuInfo, 'software'>;
-  readonly limits?: Partial<Pick<GpuLimits, 'bufferBytes' | 'bindingBytes'>>;
+  readonly info?: Pick<DeviceInfo, 'software'>;
+  readonly limits?: Partial<Pick<DeviceLimits, 'bufferBytes' | 'bindingBytes'>>;
 }
 
 export interface FusionOnPaper {
@@ -71,26 +71,26 @@ export function planFusion(
   adapter: PlannedAdapter = {},
   reuse?: { readonly plan: MemoryPlan; readonly phases: (phase: string) => boolean },
 ): Promise<MemoryPlan> {
-  return onPaper(adapter, async (gpu, phases) => {
+  return onPaper(adapter, async (device, phases) => {
     if (reuse) phases.reuse(reuse.plan, reuse.phases);
     const { pivot, sources } = models;
     const lengths = plannedLengths(models.lengths, recipe.train.maxTokens);
-    const own = placed(gpu, pivot, recipe.precision);
-    await phases.of(`read ${pivot.name}`, () => readRows(gpu, pivot, own.weights, lengths, recipe));
-    await phases.of(`evaluate ${pivot.name}`, () => evaluate(gpu, pivot, own.weights, lengths, recipe));
+    const own = placed(device, pivot, recipe.precision);
+    await phases.of(`read ${pivot.name}`, () => readRows(device, pivot, own.weights, lengths, recipe));
+    await phases.of(`evaluate ${pivot.name}`, () => evaluate(device, pivot, own.weights, lengths, recipe));
     for (const source of sources) {
       if (source.frozen) continue;
-      const loaded = placed(gpu, source, recipe.precision);
-      await phases.of(`read ${source.name}`, () => readRows(gpu, source, loaded.weights, lengths, recipe));
+      const loaded = placed(device, source, recipe.precision);
+      await phases.of(`read ${source.name}`, () => readRows(device, source, loaded.weights, lengths, recipe));
       await phases.of(`evaluate ${source.name}`, () =>
-        evaluate(gpu, source, loaded.weights, lengths, recipe),
+        evaluate(device, source, loaded.weights, lengths, recipe),
       );
       loaded.dispose();
     }
     const kept = recipe.represent.topK;
-    await phases.of('train', () => train(gpu, pivot.config, own.weights, lengths, recipe, kept));
+    await phases.of('train', () => train(device, pivot.config, own.weights, lengths, recipe, kept));
     await phases.of('merge', () =>
-      mergeAndEvaluate(gpu, pivot, own.weights, lengths, sources.length, recipe),
+      mergeAndEvaluate(device, pivot, own.weights, lengths, sources.length, recipe),
     );
   });
 }
@@ -109,14 +109,14 @@ export function planModel(
   },
   adapter: PlannedAdapter = {},
 ): Promise<MemoryPlan> {
-  return onPaper(adapter, async (gpu, phases) => {
-    const { weights } = placed(gpu, model);
+  return onPaper(adapter, async (device, phases) => {
+    const { weights } = placed(device, model);
     const { capacity, score } = use;
     await phases.of('run', async () => {
-      if (capacity !== undefined) new Generator(gpu, model.config, weights, { capacity });
+      if (capacity !== undefined) new Generator(device, model.config, weights, { capacity });
       if (!score) return;
       const { lengths, ...options } = score;
-      await scoreAll(gpu, new Scorer(gpu, model.config, weights, options), lengths);
+      await scoreAll(device, new Scorer(device, model.config, weights, options), lengths);
     });
   });
 }
@@ -136,15 +136,15 @@ export function planTraining(
   options: { readonly full?: boolean } = {},
   adapter: PlannedAdapter = {},
 ): Promise<MemoryPlan> {
-  return onPaper(adapter, async (gpu, phases) => {
-    const { weights, parameters } = placeDecoder(gpu, model.config, (name) => model.format(name), {
+  return onPaper(adapter, async (device, phases) => {
+    const { weights, parameters } = placeDecoder(device, model.config, (name) => model.format(name), {
       trainable: options.full ?? false,
       optimizer: optimizerOf(recipe),
     });
     await phases.of('train', async () => {
-      if (!parameters) return train(gpu, model.config, weights, lengths, recipe, kept);
-      trainerOf(gpu, model.config, { weights, parameters }, recipe, lengths, kept);
-      takeCheckpoint(gpu, parameters);
+      if (!parameters) return train(device, model.config, weights, lengths, recipe, kept);
+      trainerOf(device, model.config, { weights, parameters }, recipe, lengths, kept);
+      takeCheckpoint(device, parameters);
     });
   });
 }
@@ -152,11 +152,11 @@ export function planTraining(
 /** Gathers the most that each phase takes. */
 class Phases {
   readonly found: PhaseMemory[] = [];
-  readonly #gpu: PaperGpu;
+  readonly #device: PaperDevice;
   #reused = new Map<string, PhaseMemory>();
 
-  constructor(gpu: PaperGpu) {
-    this.#gpu = gpu;
+  constructor(device: PaperDevice) {
+    this.#device = device;
   }
 
   reuse({ phases }: MemoryPlan, but: (phase: string) => boolean): void {
@@ -165,7 +165,7 @@ class Phases {
   }
 
   async of(phase: string, work: () => Promise<void>): Promise<void> {
-    const { memory } = this.#gpu;
+    const { memory } = this.#device;
     const known = this.#reused.get(phase);
     if (known) {
       this.found.push(known);
@@ -188,13 +188,13 @@ const NOTHING: PhaseMemory = {
 
 async function onPaper(
   { info, limits }: PlannedAdapter,
-  work: (gpu: PaperGpu, phases: Phases) => Promise<void>,
+  work: (device: PaperDevice, phases: Phases) => Promise<void>,
 ): Promise<MemoryPlan> {
-  const gpu = new PaperGpu({ info, limits });
-  const phases = new Phases(gpu);
+  const device = new PaperDevice({ info, limits });
+  const phases = new Phases(device);
   let problem: string | undefined;
   try {
-    await work(gpu, phases);
+    await work(device, phases);
   } catch (error) {
     if (!(error instanceof AlloyError && error.code === 'out-of-memory')) throw error;
     problem = error.message;
@@ -203,8 +203,8 @@ async function onPaper(
   return { phases: phases.found, peak, problem };
 }
 
-function placed(gpu: Gpu, { config, format }: PlannedModel, precision: Precision = 'file') {
-  return placeDecoder(gpu, config, (name) => formatFor(precision, format(name)));
+function placed(device: Device, { config, format }: PlannedModel, precision: Precision = 'file') {
+  return placeDecoder(device, config, (name) => formatFor(precision, format(name)));
 }
 
 function plannedLengths(told: readonly number[] | undefined, maxTokens: number): number[] {
@@ -219,20 +219,20 @@ function plannedLengths(told: readonly number[] | undefined, maxTokens: number):
 const PLANNED_LENGTHS = 3;
 
 /** @returns what stands for the programs that are not planned one by one, to be freed with the scorer */
-async function scoreAll(gpu: Gpu, scorer: Scorer, lengths: readonly number[]): Promise<DeviceBuffer> {
+async function scoreAll(device: Device, scorer: Scorer, lengths: readonly number[]): Promise<DeviceBuffer> {
   let added = 0;
   for (const length of lengths.slice(0, PLANNED_LENGTHS)) {
-    const before = gpu.stats.bytes;
+    const before = device.stats.bytes;
     const one = new Uint32Array(length);
     await scorer.score(Array.from({ length: scorer.batchFor(length) }, () => one));
-    added = gpu.stats.bytes - before;
+    added = device.stats.bytes - before;
   }
-  return shorterPrograms(gpu, lengths, added);
+  return shorterPrograms(device, lengths, added);
 }
 
-function shorterPrograms(gpu: Gpu, lengths: readonly number[], bytesEach: number): DeviceBuffer {
+function shorterPrograms(device: Device, lengths: readonly number[], bytesEach: number): DeviceBuffer {
   const count = Math.max(0, lengths.length - PLANNED_LENGTHS);
-  return gpu.createBuffer(count * bytesEach, 'programs of shorter texts');
+  return device.createBuffer(count * bytesEach, 'programs of shorter texts');
 }
 
 function batchTokens({ scoreTokens }: Recipe['memory']): { batchTokens?: number } {
@@ -240,39 +240,39 @@ function batchTokens({ scoreTokens }: Recipe['memory']): { batchTokens?: number 
 }
 
 async function readRows(
-  gpu: Gpu,
+  device: Device,
   { config }: PlannedModel,
   weights: DecoderWeights,
   lengths: readonly number[],
   { represent, memory }: Recipe,
 ): Promise<void> {
   const marks = new Uint32Array(Math.ceil(config.vocabSize / 32));
-  const scorer = new Scorer(gpu, config, weights, {
+  const scorer = new Scorer(device, config, weights, {
     topK: represent.topK,
     marks,
     ...batchTokens(memory),
   });
-  gpu.destroyBuffer(await scoreAll(gpu, scorer, lengths));
+  device.destroyBuffer(await scoreAll(device, scorer, lengths));
   scorer.dispose();
 }
 
 async function evaluate(
-  gpu: Gpu,
+  device: Device,
   { config }: PlannedModel,
   weights: DecoderWeights,
   lengths: readonly number[],
   { evaluate: { accuracy, maxNewTokens }, train: { maxTokens }, memory }: Recipe,
 ): Promise<void> {
-  const scorer = new Scorer(gpu, config, weights, { topK: 1, ...batchTokens(memory) });
+  const scorer = new Scorer(device, config, weights, { topK: 1, ...batchTokens(memory) });
   const capacity = maxTokens + maxNewTokens;
-  const generator = accuracy ? new Generator(gpu, config, weights, { capacity }) : undefined;
-  gpu.destroyBuffer(await scoreAll(gpu, scorer, lengths));
+  const generator = accuracy ? new Generator(device, config, weights, { capacity }) : undefined;
+  device.destroyBuffer(await scoreAll(device, scorer, lengths));
   generator?.dispose();
   scorer.dispose();
 }
 
 async function train(
-  gpu: PaperGpu,
+  device: PaperDevice,
   config: DecoderConfig,
   weights: DecoderWeights,
   lengths: readonly number[],
@@ -281,15 +281,15 @@ async function train(
 ): Promise<void> {
   const { rank, alpha, matrices } = recipe.train;
   const optimizer = optimizerOf(recipe);
-  const adapters = new TrainableAdapters(gpu, config, weights, { rank, alpha, matrices, optimizer });
-  const trainer = trainerOf(gpu, config, adapters, recipe, lengths, kept);
-  takeCheckpoint(gpu, adapters.parameters);
+  const adapters = new TrainableAdapters(device, config, weights, { rank, alpha, matrices, optimizer });
+  const trainer = trainerOf(device, config, adapters, recipe, lengths, kept);
+  takeCheckpoint(device, adapters.parameters);
   trainer.dispose();
   adapters.dispose();
 }
 
 function trainerOf(
-  gpu: PaperGpu,
+  device: PaperDevice,
   config: DecoderConfig,
   trained: Pick<TrainableAdapters, 'weights' | 'parameters'>,
   { train: settings, fuse }: Pick<Recipe, 'train' | 'fuse'>,
@@ -298,8 +298,8 @@ function trainerOf(
 ): { dispose(): void } {
   const { batch, microBatch = batch, beta1, beta2, weightDecay, clip, recompute } = settings;
   const mode = fuse.loss === 'tail' ? 'tail' : 'sparse';
-  gpu.largestProgramBytes = 0;
-  const trainer = new Trainer(gpu, {
+  device.largestProgramBytes = 0;
+  const trainer = new Trainer(device, {
     config,
     weights: trained.weights,
     parameters: trained.parameters,
@@ -313,23 +313,23 @@ function trainerOf(
     clip,
     recompute: recomputation(recompute),
   });
-  const rest = shorterPrograms(gpu, lengths, gpu.largestProgramBytes);
+  const rest = shorterPrograms(device, lengths, device.largestProgramBytes);
   return {
     dispose() {
-      gpu.destroyBuffer(rest);
+      device.destroyBuffer(rest);
       trainer.dispose();
     },
   };
 }
 
 /** A checkpoint is read back in pieces. */
-function takeCheckpoint(gpu: Gpu, parameters: Parameters): void {
+function takeCheckpoint(device: Device, parameters: Parameters): void {
   const largest = Math.max(0, ...parameters.arenas.map(({ w }) => w.bytes));
-  gpu.destroyBuffer(gpu.createBuffer(Math.min(largest, STAGING_BYTES), 'staging', 'staging'));
+  device.destroyBuffer(device.createBuffer(Math.min(largest, STAGING_BYTES), 'staging', 'staging'));
 }
 
 async function mergeAndEvaluate(
-  gpu: Gpu,
+  device: Device,
   pivot: PlannedModel,
   weights: DecoderWeights,
   lengths: readonly number[],
@@ -340,7 +340,7 @@ async function mergeAndEvaluate(
   const delta = emptyDelta(config, recipe);
   const create = (count: number) =>
     LiveMerge.create(
-      gpu,
+      device,
       config,
       weights,
       Array.from({ length: count }, () => delta),
@@ -349,9 +349,9 @@ async function mergeAndEvaluate(
   const merge = await create(sources);
   await merge.setMethod(recipeMethod(recipe));
   const alone = await create(1);
-  await evaluate(gpu, pivot, alone.model, lengths, recipe);
+  await evaluate(device, pivot, alone.model, lengths, recipe);
   alone.dispose();
-  await evaluate(gpu, pivot, merge.model, lengths, recipe);
+  await evaluate(device, pivot, merge.model, lengths, recipe);
   merge.dispose();
 }
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { testDevice, testValues } from '../device/testing.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
 import { openTensorFolder } from '../formats/shardedSafetensors.ts';
-import { testGpu, testValues } from '../gpu/testing.ts';
 import { unpack } from '../kernels/weightFormat.ts';
 import { LiveMerge, type LiveMethod } from '../merge/liveMerge.ts';
 import { parseConfig } from '../models/config.ts';
@@ -54,11 +54,11 @@ function delta({ tensors }: OpenModel, seed: number): LoraMatrix[] {
 }
 
 async function parts(method: LiveMethod): Promise<MergeParts> {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const base = await pivot();
   const deltas = [delta(base, 1), delta(base, 2), delta(base, 3)];
-  const loaded = await loadDecoder(gpu, base.config, base.tensors);
-  const live = await LiveMerge.create(gpu, base.config, loaded.weights, deltas, method);
+  const loaded = await loadDecoder(device, base.config, base.tensors);
+  const live = await LiveMerge.create(device, base.config, loaded.weights, deltas, method);
   const merge = await describeMerge(
     live,
     base,
@@ -70,7 +70,7 @@ async function parts(method: LiveMethod): Promise<MergeParts> {
 }
 
 async function logProbs(load: Awaited<ReturnType<typeof loadModel>>): Promise<Float32Array> {
-  const scorer = new Scorer(await testGpu(), load.config, load.weights, { topK: 8 });
+  const scorer = new Scorer(await testDevice(), load.config, load.weights, { topK: 8 });
   const [rows] = await scorer.score([TOKENS]);
   scorer.dispose();
   load.dispose();
@@ -88,12 +88,12 @@ const METHODS: [string, LiveMethod][] = [
 
 describe('realised on the CPU and live on the GPU a merge is one model', () => {
   test.each(METHODS)('%s', async (_name, method) => {
-    const gpu = await testGpu();
+    const device = await testDevice();
     const made = await parts(method);
     const model = await openMerged('merged', made);
-    const realised = await logProbs(await loadModel(gpu, model));
-    const live = await logProbs(await loadMerged(gpu, made));
-    const untouched = await logProbs(await loadModel(gpu, made.pivot));
+    const realised = await logProbs(await loadModel(device, model));
+    const live = await logProbs(await loadMerged(device, made));
+    const untouched = await logProbs(await loadModel(device, made.pivot));
     const most = (a: Float32Array, b: Float32Array) =>
       a.reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);
     expect(most(realised, live)).toBeLessThan(2e-4);
@@ -101,7 +101,7 @@ describe('realised on the CPU and live on the GPU a merge is one model', () => {
   });
 
   test('with weights that were moved by hand', async () => {
-    const gpu = await testGpu();
+    const device = await testDevice();
     const made = await parts({ kind: 'sce', variant: 'fork', tau: 1 });
     const matrices = made.merge.matrices.map((one, index) =>
       index === 0 ? { ...one, weights: [1, 0.1, 0] } : one,
@@ -109,8 +109,8 @@ describe('realised on the CPU and live on the GPU a merge is one model', () => {
     const moved = { ...made, merge: { ...made.merge, matrices } };
     const [before, after] = [await openMerged('x', made), await openMerged('x', moved)];
     expect(after.identity).not.toBe(before.identity);
-    const live = await logProbs(await loadMerged(gpu, moved));
-    const realised = await logProbs(await loadModel(gpu, after));
+    const live = await logProbs(await loadMerged(device, moved));
+    const realised = await logProbs(await loadModel(device, after));
     for (const [i, value] of realised.entries()) expect(value).toBeCloseTo(live[i]!, 3);
   });
 

@@ -1,6 +1,7 @@
 /** A finished run as a model of its own: the pivot with the merged deltas, live on the GPU or realised as weights. */
+
+import type { Device } from '../device/device.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
-import type { Gpu } from '../gpu/gpu.ts';
 import { unpack } from '../kernels/weightFormat.ts';
 import { weightedSum } from '../merge/linear.ts';
 import { LiveMerge } from '../merge/liveMerge.ts';
@@ -59,12 +60,12 @@ export async function openMerged(name: string, given: MergeParts): Promise<Merge
 
 /** Puts the packed pivot on the GPU with the deltas merged beside it: the model that the run evaluated. */
 export async function loadMerged(
-  gpu: Gpu,
+  device: Device,
   { pivot, deltas, merge }: MergeParts,
 ): Promise<LoadedModel & { readonly merge: LiveMerge }> {
-  const loaded = await loadModel(gpu, pivot);
+  const loaded = await loadModel(device, pivot);
   try {
-    const live = await LiveMerge.create(gpu, pivot.config, loaded.weights, deltas, liveMethod(merge));
+    const live = await LiveMerge.create(device, pivot.config, loaded.weights, deltas, liveMethod(merge));
     setWeights(live, merge);
     return {
       config: pivot.config,
@@ -82,8 +83,8 @@ export async function loadMerged(
 }
 
 /** A model on the GPU, fused or not. */
-export function loadAny(gpu: Gpu, model: OpenModel): Promise<LoadedModel> {
-  return isMerged(model) ? loadMerged(gpu, model.parts) : loadModel(gpu, model);
+export function loadAny(device: Device, model: OpenModel): Promise<LoadedModel> {
+  return isMerged(model) ? loadMerged(device, model.parts) : loadModel(device, model);
 }
 
 /** Weights that were moved by hand. */

@@ -1,5 +1,5 @@
 import type { Representation } from '../align/representation.ts';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import type { DecoderWeights } from '../models/decoder.ts';
 import type { FrozenModel } from '../models/loadedModel.ts';
 import type { RowScorer } from '../models/rowScorer.ts';
@@ -25,7 +25,7 @@ export const SHOWN_ROWS = 10;
  */
 export class ModelRunner {
   readonly model: OpenModel;
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #release: () => void;
   readonly #lock = new Lock();
   #weights: DecoderWeights | FrozenModel;
@@ -39,8 +39,8 @@ export class ModelRunner {
    * @param weights or the frozen model, which answers nothing but gives rows
    * @param release frees the weights
    */
-  constructor(gpu: Gpu, model: OpenModel, weights: DecoderWeights | FrozenModel, release: () => void) {
-    this.#gpu = gpu;
+  constructor(device: Device, model: OpenModel, weights: DecoderWeights | FrozenModel, release: () => void) {
+    this.#device = device;
     this.model = model;
     this.#weights = weights;
     this.#release = release;
@@ -83,7 +83,7 @@ export class ModelRunner {
     maxTokens: number,
   ): Promise<{ nllPerByte: number; ms: number }> {
     return this.#run(async () => {
-      this.#many ??= this.#scorer(1, PROBE_TOKENS[this.#gpu.info.software ? 'software' : 'gpu']);
+      this.#many ??= this.#scorer(1, PROBE_TOKENS[this.#device.info.software ? 'software' : 'gpu']);
       const started = performance.now();
       const scores = await scoreTexts(this.#many, this.model, conversations, maxTokens, async () => {});
       const total = (key: 'nats' | 'bytes') => scores.reduce((sum, one) => sum + one[key], 0);
@@ -138,10 +138,10 @@ export class ModelRunner {
           `${this.model.name} is an ONNX model, a frozen source only: it gives rows and writes no answers; chat with a model of safetensors or GGUF.`,
         );
       }
-      const make = () => new Answerer(this.#gpu, this.model, { weights }, CHAT_TOKENS);
-      const made = this.#gpu.allOrNothing(make);
+      const make = () => new Answerer(this.#device, this.model, { weights }, CHAT_TOKENS);
+      const made = this.#device.allOrNothing(make);
       try {
-        await this.#gpu.settled();
+        await this.#device.settled();
       } catch (error) {
         made.dispose();
         throw error;
@@ -156,7 +156,7 @@ export class ModelRunner {
   #scorer(topK: number, batchTokens: number): RowScorer {
     const weights = this.#weights;
     if ('scorer' in weights) return weights.scorer({ topK, batchTokens });
-    return new Scorer(this.#gpu, this.model.config, weights, { topK, batchTokens });
+    return new Scorer(this.#device, this.model.config, weights, { topK, batchTokens });
   }
 
   #dropPrograms(): void {

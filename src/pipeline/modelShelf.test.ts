@@ -1,18 +1,18 @@
 import { expect, test } from 'vitest';
-import { testGpu } from '../gpu/testing.ts';
+import { testDevice } from '../device/testing.ts';
 import { BuiltinModels } from './builtinModels.ts';
 import { ModelShelf } from './modelShelf.ts';
 import { tinyHost } from './testing.ts';
 
-const models = new BuiltinModels(tinyHost(testGpu).openFile);
+const models = new BuiltinModels(tinyHost(testDevice).openFile);
 const open = (name: string) => models.open(name);
 const question = [{ role: 'user', content: 'hi' }] as const;
 
 test('keeps what fits, and what is in use although it does not fit', async () => {
-  const gpu = await testGpu();
-  const before = gpu.stats.bytes;
+  const device = await testDevice();
+  const before = device.stats.bytes;
   // Enough for one of the models, not for two.
-  const shelf = new ModelShelf(gpu, open, 400_000);
+  const shelf = new ModelShelf(device, open, 400_000);
   await shelf.use('pivot', async (pivot) => {
     const [best] = await pivot.nextTokens(question, 1);
     await shelf.use('reader', async () => expect(shelf.names).toEqual(['pivot', 'reader']));
@@ -27,14 +27,14 @@ test('keeps what fits, and what is in use although it does not fit', async () =>
     await writer.close();
     await expect(writer.nextTokens(question, 5)).rejects.toMatchObject({ code: 'cancelled' });
   });
-  expect(gpu.stats.bytes).toBe(before);
+  expect(device.stats.bytes).toBe(before);
 });
 
 test('loads a model once for all who ask, and tries again after a failure', async () => {
   let opened = 0;
   let fail = true;
   const shelf = new ModelShelf(
-    await testGpu(),
+    await testDevice(),
     async (name) => {
       opened++;
       if (fail) throw new Error('offline');

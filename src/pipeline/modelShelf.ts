@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import type { Weight } from '../graph/tensor.ts';
 import type { DecoderWeights } from '../models/decoder.ts';
 import { ModelRunner } from './modelRunner.ts';
@@ -12,14 +12,14 @@ interface Place {
 
 /** Models on the GPU by name. Those that were used last stay, up to a number of bytes. */
 export class ModelShelf {
-  readonly #gpu: Gpu;
+  readonly #device: Device;
   readonly #open: (name: string) => Promise<OpenModel>;
   readonly #mostBytes: number;
   /** Oldest use first. */
   readonly #places = new Map<string, Place>();
 
-  constructor(gpu: Gpu, open: (name: string) => Promise<OpenModel>, mostBytes: number) {
-    this.#gpu = gpu;
+  constructor(device: Device, open: (name: string) => Promise<OpenModel>, mostBytes: number) {
+    this.#device = device;
     this.#open = open;
     this.#mostBytes = mostBytes;
   }
@@ -46,12 +46,12 @@ export class ModelShelf {
   async #load(name: string): Promise<ModelRunner> {
     try {
       const model = await this.#open(name);
-      const loaded = await loadModel(this.#gpu, model);
+      const loaded = await loadModel(this.#device, model);
       const { frozen } = loaded;
       const place = this.#places.get(name);
       if (place) place.bytes = frozen ? frozen.bytes : weightBytes(loaded.weights);
       this.#makeRoom();
-      return new ModelRunner(this.#gpu, model, frozen ?? loaded.weights, () => loaded.dispose());
+      return new ModelRunner(this.#device, model, frozen ?? loaded.weights, () => loaded.dispose());
     } catch (error) {
       this.#places.delete(name);
       throw error;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { testGpu } from '../gpu/testing.ts';
+import { testDevice } from '../device/testing.ts';
 import { MemoryStorage } from '../storage/memoryStorage.ts';
 import type { RunEvent } from './protocol.ts';
 import { parseRecipe } from './recipe.ts';
@@ -8,7 +8,7 @@ import { TINY_RECIPE, tinyHost } from './testing.ts';
 
 test('training that leaves the finite numbers ends there, keeps what was good and says where', async () => {
   const storage = new MemoryStorage();
-  const engine = new StudioEngine(tinyHost(testGpu, storage));
+  const engine = new StudioEngine(tinyHost(testDevice, storage));
   const train = { ...TINY_RECIPE.train, steps: 6, learningRate: 1e30, warmup: 0, checkpointEvery: 100 };
   const recipe = parseRecipe({ ...TINY_RECIPE, sources: ['reader'], train }, 'tiny');
   const events: RunEvent[] = [];

@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { openDawnForRuntimes } from '../gpu/dawn.ts';
-import type { Gpu } from '../gpu/gpu.ts';
-import { testGpu } from '../gpu/testing.ts';
+import type { Device } from '../device/device.ts';
+import { testDevice } from '../device/testing.ts';
+import { openDawnForRuntimes } from '../device/webgpu/dawn.ts';
 import { markIds } from '../kernels/rowStats.ts';
 import { loadOnnx } from '../models/onnxModel.ts';
 import { ONNX_PLACES } from '../models/onnxRuntime.ts';
@@ -25,22 +25,22 @@ const sequences = [
   Array.from({ length: 17 }, (_, i) => 300 - i),
 ];
 
-let gpu: Gpu;
+let device: Device;
 let own: OpenModel;
 let wanted: ScoredRows[];
 
 beforeAll(async () => {
   provideOnnxHost(nodeOnnxHost(openDawnForRuntimes));
-  gpu = await testGpu();
+  device = await testDevice();
   own = await openFolder('own', 'tiny', open);
-  const loaded = await loadModel(gpu, own);
+  const loaded = await loadModel(device, own);
   wanted = await rowsOf(loaded);
   loaded.dispose();
 });
 
 async function rowsOf(loaded: Awaited<ReturnType<typeof loadModel>>): Promise<ScoredRows[]> {
   const marks = markIds([1, 2, 40, 41, 319], 320);
-  const scorer = rowScorer(gpu, loaded, { topK: 10, marks });
+  const scorer = rowScorer(device, loaded, { topK: 10, marks });
   const rows = await scorer.score(sequences);
   scorer.dispose();
   return rows;
@@ -66,8 +66,8 @@ function largestDifference(got: readonly ScoredRows[]): number {
 
 test('our own rows are the recorded ones', async () => {
   const { ids, label_log_probs: recorded } = JSON.parse(readFileSync(join(folder, 'recorded.json'), 'utf8'));
-  const loaded = await loadModel(gpu, own);
-  const scorer = rowScorer(gpu, loaded, { topK: 1 });
+  const loaded = await loadModel(device, own);
+  const scorer = rowScorer(device, loaded, { topK: 1 });
   const [rows] = await scorer.score([ids]);
   for (const [i, value] of recorded.entries()) expect(rows!.labelLogProb[i]).toBeCloseTo(value, 4);
   scorer.dispose();
@@ -87,19 +87,19 @@ describe('a folder with ONNX', () => {
 
   test.each(ONNX_PLACES)('gives the same rows, %s', async (place) => {
     const model = await openFolder('m', 'tiny', withoutTensors);
-    const loaded = await loadOnnx(gpu, model.onnx!, model.config, [place]);
+    const loaded = await loadOnnx(device, model.onnx!, model.config, [place]);
     expect(largestDifference(await rowsOf(loaded))).toBeLessThan(1e-3);
     expect(loaded.frozen?.status).toMatch(/onnxruntime-web runs tiny\/onnx\/model\.onnx on /);
     loaded.dispose();
-    gpu.check();
+    device.check();
   });
 
   test('goes to the next place where one does not work, and says so', async () => {
     const model = await openFolder('m', 'tiny', withoutTensors);
-    const unshared = new Proxy({} as Gpu, {
+    const unshared = new Proxy({} as Device, {
       get(_, key) {
-        const value: unknown = Reflect.get(gpu, key);
-        return typeof value === 'function' ? value.bind(gpu) : value;
+        const value: unknown = Reflect.get(device, key);
+        return typeof value === 'function' ? value.bind(device) : value;
       },
     });
     const loaded = await loadOnnx(unshared, model.onnx!, model.config, ['shared', 'wasm']);
@@ -112,14 +112,14 @@ describe('a folder with ONNX', () => {
 
   test('half floats give nearly the same rows', async () => {
     const model = await openFolder('m', 'tiny', open, 'onnx/model_fp16.onnx');
-    const loaded = await loadOnnx(gpu, model.onnx!, model.config, ['wasm']);
+    const loaded = await loadOnnx(device, model.onnx!, model.config, ['wasm']);
     expect(largestDifference(await rowsOf(loaded))).toBeLessThan(0.05);
     loaded.dispose();
   });
 
   test('nobody gets weights of it', async () => {
     const model = await openFolder('m', 'tiny', withoutTensors);
-    const loaded = await loadModel(gpu, model);
+    const loaded = await loadModel(device, model);
     expect(() => loaded.weights).toThrow(/tiny\/onnx\/model\.onnx: an ONNX model is a frozen source only/);
     await expect(model.tensors.matrix('x')).rejects.toThrow(/frozen source only/);
     expect(loaded.frozen?.status).toMatch(/on the engine's GPU device$/);

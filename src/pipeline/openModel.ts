@@ -1,7 +1,7 @@
+import type { Device } from '../device/device.ts';
 import { GgufModel } from '../formats/ggufModel.ts';
 import { float8Packing, scaledFolder } from '../formats/scaledFolder.ts';
 import { hasTensorFolder, type OpenFile, openTensorFolder } from '../formats/shardedSafetensors.ts';
-import type { Gpu } from '../gpu/gpu.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import { findOnnx, loadOnnx, type OnnxSource, onnxConfig, onnxTensors } from '../models/onnxModel.ts';
@@ -188,13 +188,13 @@ function checkVocabulary(tokenizer: Tokenizer, { vocabSize }: DecoderConfig): vo
 
 /** Puts a model's weights on the GPU; of a frozen one, opens a session of its runtime. */
 export async function loadModel(
-  gpu: Gpu,
+  device: Device,
   model: OpenModel,
   options: { readonly precision?: Precision; readonly signal?: AbortSignal } = {},
 ): Promise<LoadedModel> {
   const { config, onnx } = model;
-  if (onnx) return await loadOnnx(gpu, onnx, config);
-  const { weights, dispose } = await loadDecoder(gpu, config, model.tensors, options);
+  if (onnx) return await loadOnnx(device, onnx, config);
+  const { weights, dispose } = await loadDecoder(device, config, model.tensors, options);
   return { config, weights, dispose };
 }
 

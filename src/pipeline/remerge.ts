@@ -28,15 +28,15 @@ export async function remerge(
 ): Promise<Remerged> {
   const started = performance.now();
   const { pivot, deltas, merge: old } = run.model.parts;
-  const { gpu } = context;
+  const { device } = context;
   const data = evaluate ? await loadData(context, recipe) : undefined;
-  const loaded = await loadModel(gpu, pivot);
+  const loaded = await loadModel(device, pivot);
   context.onEvent({ kind: 'stage', stage: 'merge', label: recipe.merge.method, cached: false });
   let live: LiveMerge | undefined;
   try {
-    live = await LiveMerge.create(gpu, pivot.config, loaded.weights, deltas, recipeMethod(recipe));
+    live = await LiveMerge.create(device, pivot.config, loaded.weights, deltas, recipeMethod(recipe));
     const merge = await describeMerge(live, pivot, old.sources);
-    const report = { ...run.report, recipe, device: gpu.name };
+    const report = { ...run.report, recipe, device: device.name };
     if (!data) return { merge, report: { ...report, suites: withoutMerged(run.report.suites) } };
     const name = `merged (${recipe.merge.method})`;
     const norm = await live.norm();
@@ -47,7 +47,7 @@ export async function remerge(
       model: pivot,
       identity: `control of ${run.model.identity} x ${label}${label === SFT ? '' : ` ${norm}`}`,
       async load() {
-        const alone = await LiveMerge.create(gpu, pivot.config, loaded.weights, [run.sft], {
+        const alone = await LiveMerge.create(device, pivot.config, loaded.weights, [run.sft], {
           kind: 'linear',
         });
         await alone.setMethod({ kind: 'linear', weights: [scale(await alone.norm())] });
@@ -71,7 +71,7 @@ export async function remerge(
       return { ...suite, ...now, rows: joinRows(suite.rows, now?.rows ?? []) };
     });
     const seconds = (performance.now() - started) / 1000;
-    return { merge, report: { ...report, suites, seconds, peakBytes: gpu.stats.peakBytes } };
+    return { merge, report: { ...report, suites, seconds, peakBytes: device.stats.peakBytes } };
   } finally {
     live?.dispose();
     loaded.dispose();

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { testGpu } from '../gpu/testing.ts';
+import { testDevice } from '../device/testing.ts';
 import { MemoryStorage } from '../storage/memoryStorage.ts';
 import { writeFile } from '../storage/storageHelpers.ts';
 import { ArtifactStore } from './artifactStore.ts';
@@ -15,14 +15,14 @@ const messages = [
 ] as const;
 
 test('rows are kept; an answer that was cut has no end to train; damaged rows are made again', async () => {
-  const gpu = await testGpu();
-  const host = tinyHost(async () => gpu);
+  const device = await testDevice();
+  const host = tinyHost(async () => device);
   const folder = 'public/models/pivot';
   const model = await openFolder('pivot', folder, (file) => host.openFile(`${folder}/${file}`));
   const storage = new MemoryStorage();
   let loads = 0;
   const context = {
-    gpu,
+    device,
     store: new ArtifactStore(storage),
     control: new JobControl(),
     openModel: () => Promise.reject(new Error('no other model is opened')),
@@ -31,7 +31,7 @@ test('rows are kept; an answer that was cut has no end to train; damaged rows ar
   };
   const load = () => {
     loads++;
-    return loadModel(gpu, model);
+    return loadModel(device, model);
   };
   const conversations: Conversation[] = ['a', 'a-trim'].map((id) => ({ id, messages: [...messages] }));
   const options = { topK: 3, maxTokens: 96 };

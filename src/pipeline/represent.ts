@@ -85,7 +85,7 @@ async function makeScorer(
   const loaded = await load();
   if (loaded.frozen) context.onEvent({ kind: 'note', text: loaded.frozen.status });
   const marks = markIds(model.text.boundaryIds(), model.config.vocabSize);
-  return rowScorer(context.gpu, loaded, { topK, marks, ...scoreBatch(context) });
+  return rowScorer(context.device, loaded, { topK, marks, ...scoreBatch(context) });
 }
 
 /** Longest first in batches of similar length; results in the order of the conversations. */

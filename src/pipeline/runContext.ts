@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import { AlloyError } from '../util/errors.ts';
 import { TimeLeft } from '../util/timeLeft.ts';
 import type { ArtifactStore } from './artifactStore.ts';
@@ -8,7 +8,7 @@ import type { RunEvent, StageName } from './protocol.ts';
 
 /** What the stages of a run work with; the command line and the worker each make one. */
 export interface RunContext {
-  readonly gpu: Gpu;
+  readonly device: Device;
   readonly store: ArtifactStore;
   readonly control: JobControl;
   /** Resolves a recipe's model reference. */

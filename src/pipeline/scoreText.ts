@@ -1,5 +1,5 @@
 import { contentNll } from '../align/representation.ts';
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import { encodePrompt, encodeWithBos } from '../models/chatTemplateTokens.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
 import { type RowScorer, rowScorer } from '../models/rowScorer.ts';
@@ -58,9 +58,9 @@ export class TextScorer {
   readonly #scorer: RowScorer;
 
   /** @param topK entries of every row, 1 to 64 */
-  constructor(gpu: Gpu, model: OpenModel, loaded: LoadedModel, topK: number) {
+  constructor(device: Device, model: OpenModel, loaded: LoadedModel, topK: number) {
     this.#model = model;
-    this.#scorer = rowScorer(gpu, loaded, { topK, ...ONE_AT_A_TIME });
+    this.#scorer = rowScorer(device, loaded, { topK, ...ONE_AT_A_TIME });
   }
 
   /**

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { Gpu } from '../gpu/gpu.ts';
-import { testGpu } from '../gpu/testing.ts';
+import type { Device } from '../device/device.ts';
+import { testDevice } from '../device/testing.ts';
 import { MemoryStorage } from '../storage/memoryStorage.ts';
 import type { NextToken, Report, RunEvent } from './protocol.ts';
 import { parseRecipe, type Recipe } from './recipe.ts';
@@ -50,13 +50,13 @@ const distance = (a: readonly NextToken[], b: readonly NextToken[]) => {
 };
 
 const storage = new MemoryStorage();
-let gpu: Gpu;
+let device: Device;
 let engine: StudioEngine;
 let first: Awaited<ReturnType<typeof fuse>>;
 
 beforeAll(async () => {
-  gpu = await testGpu();
-  engine = new StudioEngine(tinyHost(testGpu, storage));
+  device = await testDevice();
+  engine = new StudioEngine(tinyHost(testDevice, storage));
   await expect(engine.mergeView()).rejects.toMatchObject({ code: 'bad-argument' });
   await expect(engine.nextTokens('fused', question, 3)).rejects.toMatchObject({ code: 'bad-argument' });
   const run = fuse(engine);
@@ -90,7 +90,7 @@ test('stages come in their order, and the end is told when the fusion can be use
 });
 
 test('what is finished is not run again', async () => {
-  const again = await fuse(new StudioEngine(tinyHost(testGpu, storage)));
+  const again = await fuse(new StudioEngine(tinyHost(testDevice, storage)));
   const stages = again.events.filter((event) => event.kind === 'stage');
   expect(stages.filter(({ cached }) => !cached).map(({ stage }) => stage)).toEqual(['merge']);
   expect(lossesOf(again.events)).toEqual({});
@@ -100,7 +100,7 @@ test('what is finished is not run again', async () => {
 describe('a run that is finished', () => {
   const reopen = async (kept: MemoryStorage, what: Recipe = recipe) => {
     const events: RunEvent[] = [];
-    const fresh = new StudioEngine(tinyHost(testGpu, kept));
+    const fresh = new StudioEngine(tinyHost(testDevice, kept));
     return { fresh, events, found: await fresh.reopen(what, (event) => events.push(event)) };
   };
 
@@ -127,14 +127,14 @@ describe('a run that is finished', () => {
       const missing = files.findLast((path) => path.startsWith(`artifacts/${stage}/`));
       for (const path of files) if (path !== missing) await copy(storage, kept, path);
       const before = await kept.list('artifacts');
-      const { bytes } = gpu.stats;
+      const { bytes } = device.stats;
       const { fresh, events, found } = await reopen(kept);
       expect([stage, found]).toEqual([stage, false]);
       expect(events.some(({ kind }) => kind === 'merged' || kind === 'report' || kind === 'done')).toBe(
         false,
       );
       expect(await kept.list('artifacts')).toEqual(before);
-      expect(gpu.stats.bytes).toBe(bytes);
+      expect(device.stats.bytes).toBe(bytes);
       await expect(fresh.mergeView()).rejects.toMatchObject({ code: 'bad-argument' });
     }
   });
@@ -163,8 +163,8 @@ async function copy(from: MemoryStorage, to: MemoryStorage, path: string): Promi
 
 test('a run that was paused, stepped, stopped and started anew ends with the same numbers', async () => {
   const other = new MemoryStorage();
-  const stopped = new StudioEngine(tinyHost(testGpu, other));
-  const { bytes } = gpu.stats;
+  const stopped = new StudioEngine(tinyHost(testDevice, other));
+  const { bytes } = device.stats;
   let steps = 0;
   const waited: Promise<void>[] = [];
   const whenPaused: (() => void)[] = [];
@@ -188,14 +188,14 @@ test('a run that was paused, stepped, stopped and started anew ends with the sam
   });
   await Promise.all(waited);
   expect(run.outcome).toBe('stopped');
-  expect(gpu.stats.bytes).toBe(bytes);
+  expect(device.stats.bytes).toBe(bytes);
   const states = run.events.flatMap((event) => (event.kind === 'state' ? [event.state] : []));
   const held = (times: number) => Array.from({ length: times }, () => ['pausing', 'paused']).flat();
   expect(states).toEqual([...held(3), 'running', ...held(4)]);
   expect(run.events.some(({ kind }) => kind === 'report' || kind === 'done')).toBe(false);
   await expect(stopped.mergeView()).rejects.toMatchObject({ code: 'bad-argument' });
 
-  const resumed = await fuse(new StudioEngine(tinyHost(testGpu, other)));
+  const resumed = await fuse(new StudioEngine(tinyHost(testDevice, other)));
   expect(resumed.outcome).toBe('done');
   const firstStep = resumed.events.find((event) => event.kind === 'loss');
   // The checkpoint of two steps is the last before the stop.
@@ -232,19 +232,19 @@ describe('the merge', () => {
       const probe = await engine.probe();
       const pivot = await engine.nextTokens('pivot', question, 20);
       expect(distance(before, pivot)).toBeGreaterThan(1e-3);
-      const { pipelines, bindGroups, buffersMade } = gpu.stats;
+      const { pipelines, bindGroups, buffersMade } = device.stats;
       await engine.setWeights([{ layer: 1, matrix: 'down', source: 0, weight: 3 }]);
       const moved = await engine.nextTokens('fused', question, 20);
       expect(distance(moved, before)).toBeGreaterThan(1e-4);
       await engine.setWeights(view.cells.map((cell) => ({ ...cell, weight: 0 })));
       const zero = await engine.nextTokens('fused', question, 20);
       expect(distance(zero, pivot)).toBeLessThan(1e-5);
-      expect(gpu.stats).toMatchObject({ pipelines, bindGroups, buffersMade });
+      expect(device.stats).toMatchObject({ pipelines, bindGroups, buffersMade });
       expect((await engine.probe()).nllPerByte).toBeGreaterThan(probe.nllPerByte);
       await engine.setWeights(view.cells);
       expect(await engine.nextTokens('fused', question, 20)).toEqual(before);
       expect((await engine.probe()).nllPerByte).toBeCloseTo(probe.nllPerByte, 6);
-      expect(gpu.stats.pipelines).toBe(pipelines);
+      expect(device.stats.pipelines).toBe(pipelines);
     },
   );
 
@@ -258,7 +258,7 @@ describe('the merge', () => {
   });
 
   test('of one source is that source’s target, by either method', async () => {
-    const single = new StudioEngine(tinyHost(testGpu, storage));
+    const single = new StudioEngine(tinyHost(testDevice, storage));
     await fuse(single, { ...recipe, sources: ['reader'] });
     const target = await single.nextTokens('target:reader', question, 20);
     expect(distance(await single.nextTokens('fused', question, 20), target)).toBeLessThan(1e-5);
@@ -296,7 +296,7 @@ describe('chat', () => {
   });
 
   test('before a run `pivot` is that of the recipe at hand', async () => {
-    const fresh = new StudioEngine(tinyHost(testGpu));
+    const fresh = new StudioEngine(tinyHost(testDevice));
     const sampled = await fresh.nextTokens('pivot', question, 4);
     expect(distance(sampled, await engine.nextTokens('pivot', question, 20))).toBeLessThan(1e-5);
     await fresh.checkRecipe({ ...recipe, pivot: 'writer', sources: ['reader'] });
@@ -347,9 +347,9 @@ describe('alignment of one conversation', () => {
       expect(mass >= 0.5).toBe(reason === 'paired');
     });
     expect(view.pairs.some(({ reason }) => reason === 'inside-source-token')).toBe(true);
-    const { readbacks } = gpu.stats;
+    const { readbacks } = device.stats;
     expect(await engine.align(recipe, 'reader', one)).toBe(view);
-    expect(gpu.stats.readbacks).toBe(readbacks);
+    expect(device.stats.readbacks).toBe(readbacks);
   });
 
   test('tokens without a model', async () => {

@@ -1,4 +1,4 @@
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import type { Storage } from '../storage/storage.ts';
 import { AlloyError } from '../util/errors.ts';
 import { Aligner } from './aligner.ts';
@@ -74,27 +74,25 @@ export class StudioEngine implements Engine {
     if (this.#session && (await this.#session.catch(() => undefined))?.over !== undefined) {
       this.#session = undefined;
     }
-    const { gpu } = await this.#device();
-    return {
-      name: gpu.name,
-      software: gpu.info.software,
-      features: [...gpu.info.features],
-      bindingBytes: gpu.limits.bindingBytes,
-      bufferBytes: gpu.limits.bufferBytes,
-    };
+    const { name, info, limits } = (await this.#opened()).device;
+    const { bindingBytes, bufferBytes } = limits;
+    return { name, software: info.software, features: [...info.features], bindingBytes, bufferBytes };
   }
 
   async deviceLost(): Promise<string> {
-    return (await this.#device()).lost;
+    return (await this.#opened()).lost;
   }
 
   memory(): Promise<MemoryReport> {
-    return this.#onGpu(async ({ gpu: { stats } }) => ({ bytes: stats.bytes, peakBytes: stats.peakBytes }));
+    return this.#onDevice(async ({ device: { stats } }) => ({
+      bytes: stats.bytes,
+      peakBytes: stats.peakBytes,
+    }));
   }
 
   async planMemory(recipe: Recipe): Promise<MemoryForecast> {
-    const session = await this.#device().catch(() => undefined);
-    return forecastRun(this.#reading, parseRecipe(recipe, 'The recipe'), session?.gpu ?? {});
+    const session = await this.#opened().catch(() => undefined);
+    return forecastRun(this.#reading, parseRecipe(recipe, 'The recipe'), session?.device ?? {});
   }
 
   async models(): Promise<readonly ModelCard[]> {
@@ -148,7 +146,7 @@ export class StudioEngine implements Engine {
     const { pivot, fuse, align } = this.#take(recipe);
     const [ours, theirs] = await Promise.all([this.#openModel(pivot), this.#openModel(source)]);
     const options = { loss: fuse.loss, choice: fuse.choice, minimumMass: align.minimumMass };
-    return this.#onGpu(({ shelf }) => this.#aligner.align(shelf, ours, theirs, conversation, options));
+    return this.#onDevice(({ shelf }) => this.#aligner.align(shelf, ours, theirs, conversation, options));
   }
 
   async fuse(recipe: Recipe, onEvent: (event: RunEvent) => void): Promise<'done' | 'stopped'> {
@@ -157,8 +155,8 @@ export class StudioEngine implements Engine {
     return this.#asJob(pacer, async (job, take) => {
       const store = await this.#artifacts();
       let [reused, made] = [0, 0];
-      const report = await this.#onGpu(({ gpu }) =>
-        this.#run(gpu, checked, job, (event) => {
+      const report = await this.#onDevice(({ device }) =>
+        this.#run(device, checked, job, (event) => {
           if (event.kind === 'stage' && event.cached) reused++;
           else if (event.kind === 'stage' && event.stage !== 'merge') made++;
           take(event);
@@ -180,7 +178,7 @@ export class StudioEngine implements Engine {
     const pacer = new EventPacer(onEvent);
     try {
       const outcome = await this.#asJob(pacer, async (job, take) => {
-        const report = await this.#onGpu(({ gpu }) => this.#run(gpu, checked, job, take, true));
+        const report = await this.#onDevice(({ device }) => this.#run(device, checked, job, take, true));
         const { seconds, device, peakBytes, reused } = kept;
         tellEnd(pacer, { ...report, seconds, device, peakBytes, ...(reused !== undefined && { reused }) });
       });
@@ -255,19 +253,19 @@ export class StudioEngine implements Engine {
   }
 
   mergeView(): Promise<MergeView> {
-    return this.#onFusion((fusion, gpu) => fusion.view(gpu));
+    return this.#onFusion((fusion, device) => fusion.view(device));
   }
 
   setWeights(cells: readonly CellChange[]): Promise<void> {
-    return this.#onFusion((fusion, gpu) => fusion.setWeights(gpu, cells));
+    return this.#onFusion((fusion, device) => fusion.setWeights(device, cells));
   }
 
   setMethod(method: 'sce' | 'linear'): Promise<MergeView> {
-    return this.#onFusion((fusion, gpu) => fusion.setMethod(gpu, method));
+    return this.#onFusion((fusion, device) => fusion.setMethod(device, method));
   }
 
   probe(): Promise<{ nllPerByte: number; ms: number }> {
-    return this.#onFusion((fusion, gpu) => fusion.probe(gpu));
+    return this.#onFusion((fusion, device) => fusion.probe(device));
   }
 
   chat(
@@ -300,14 +298,14 @@ export class StudioEngine implements Engine {
 
   /** Runs a recipe and puts its fusion in the place of the last one. */
   async #run(
-    gpu: Gpu,
+    device: Device,
     recipe: Recipe,
     control: JobControl,
     onEvent: (event: RunEvent) => void,
     keptOnly = false,
   ): Promise<Report> {
     const context = {
-      gpu,
+      device,
       keptOnly,
       store: await this.#artifacts(),
       control,
@@ -317,7 +315,7 @@ export class StudioEngine implements Engine {
     const { suites } = await loadData(context, recipe);
     const result = await runFusion(context, recipe);
     const before = this.#live;
-    this.#live = new LiveFusion(gpu, result, suites);
+    this.#live = new LiveFusion(device, result, suites);
     before?.close().catch(() => undefined);
     return result.report;
   }
@@ -345,34 +343,34 @@ export class StudioEngine implements Engine {
   ): Promise<T> {
     const { signal } = this.#interruption;
     const live = this.#live;
-    if (live?.has(model)) return this.#onGpu(({ gpu }) => live.use(gpu, model, signal, job));
+    if (live?.has(model)) return this.#onDevice(({ device }) => live.use(device, model, signal, job));
     const name = model === 'pivot' ? (this.#recipe ?? (await this.sample()).recipe).pivot : model;
     if (name === 'fused' || name === 'sft' || name.startsWith('target:')) throw noFusion();
-    return this.#onGpu(({ shelf }) => shelf.use(name, (runner) => job(runner, signal)));
+    return this.#onDevice(({ shelf }) => shelf.use(name, (runner) => job(runner, signal)));
   }
 
-  #onFusion<T>(job: (fusion: LiveFusion, gpu: Gpu) => Promise<T>): Promise<T> {
+  #onFusion<T>(job: (fusion: LiveFusion, device: Device) => Promise<T>): Promise<T> {
     const live = this.#live;
     if (!live) return Promise.reject(noFusion());
-    return this.#onGpu(({ gpu }) => job(live, gpu));
+    return this.#onDevice(({ device }) => job(live, device));
   }
 
-  async #onGpu<T>(job: (session: DeviceSession) => Promise<T>): Promise<T> {
-    return (await this.#device()).run(job);
+  async #onDevice<T>(job: (session: DeviceSession) => Promise<T>): Promise<T> {
+    return (await this.#opened()).run(job);
   }
 
   /** The device, opened when it is first needed. After a loss only `open` opens another. */
-  #device(): Promise<DeviceSession> {
-    this.#session ??= this.#openDevice().catch((error) => {
+  #opened(): Promise<DeviceSession> {
+    this.#session ??= this.#openSession().catch((error) => {
       this.#session = undefined;
       throw error;
     });
     return this.#session;
   }
 
-  async #openDevice(): Promise<DeviceSession> {
-    const gpu = await this.#host.openGpu();
-    const session = new DeviceSession(gpu, (name) => this.#openModel(name));
+  async #openSession(): Promise<DeviceSession> {
+    const device = await this.#host.openDevice();
+    const session = new DeviceSession(device, (name) => this.#openModel(name));
     session.lost.then(() => {
       // Rows that were on their way will never arrive.
       this.#aligner = new Aligner();

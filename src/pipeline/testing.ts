@@ -1,5 +1,5 @@
 /** For tests: a project in miniature, with models small enough for a software adapter. */
-import type { Gpu } from '../gpu/gpu.ts';
+import type { Device } from '../device/device.ts';
 import { memorySource } from '../storage/blobSource.ts';
 import { MemoryStorage } from '../storage/memoryStorage.ts';
 import { nodeFileSource } from '../storage/nodeStorage.ts';
@@ -107,9 +107,9 @@ const texts: Readonly<Record<string, string>> = {
 };
 
 /** A host of the miniature project; files come from the recorded models and from memory. */
-export function tinyHost(openGpu: () => Promise<Gpu>, storage = new MemoryStorage()): Host {
+export function tinyHost(openDevice: () => Promise<Device>, storage = new MemoryStorage()): Host {
   return {
-    openGpu,
+    openDevice,
     storage: async () => storage,
     async openFile(path) {
       const text = texts[path] ?? modelText(path);

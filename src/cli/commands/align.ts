@@ -53,7 +53,7 @@ export const align: Command = {
     const source = await context.shelf.open(args.word(1), terminal.folder, 'SOURCE');
     const storage = args.text('store') === undefined ? new MemoryStorage() : stageStorage(context, '');
     const dataContext = { terminal, ...placed };
-    const run = runContext(context, await context.gpu(), storage, dataContext);
+    const run = runContext(context, await context.device(), storage, dataContext);
     const data = (await loadData(run, recipe)).train;
     const rows = async (model: OpenModel) => rowsOf(run, recipe, model, data);
     const ownRows = await rows(pivot);
@@ -104,7 +104,7 @@ async function rowsOf(
   const options = { topK: recipe.represent.topK, maxTokens: recipe.train.maxTokens };
   let loading: ReturnType<typeof loadAny> | undefined;
   const load = () => {
-    loading ??= loadAny(run.gpu, model);
+    loading ??= loadAny(run.device, model);
     return loading;
   };
   try {

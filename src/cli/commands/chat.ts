@@ -45,11 +45,11 @@ export const chat: Command = {
     if (json && prompt === undefined) throw new UsageError('--json needs --prompt; give the message with it');
     if (prompt === '') throw new AlloyError('bad-argument', '--prompt is empty; give a message.');
     const model = await shelf.open(args.word(0), terminal.folder, 'MODEL');
-    const gpu = await context.gpu();
+    const device = await context.device();
     const tokens = Math.min(capacity, model.config.maxPositions);
-    await guardModel(gpu, model, { capacity: tokens }, memoryLimit(args));
-    const loaded = await loadAny(gpu, model);
-    const answerer = new Answerer(gpu, model, loaded, capacity);
+    await guardModel(device, model, { capacity: tokens }, memoryLimit(args));
+    const loaded = await loadAny(device, model);
+    const answerer = new Answerer(device, model, loaded, capacity);
     const system = args.text('system');
     const start: Message[] = system === undefined ? [] : [{ role: 'system', content: system }];
     try {

@@ -77,7 +77,7 @@ async function exportMerged(
       checkpoint: () => control.checkpoint(),
     });
     const check = await verify(context, () =>
-      context.gpu().then((gpu) => verifyExport(gpu, model, dtype, storage)),
+      context.device().then((device) => verifyExport(device, model, dtype, storage)),
     );
     const lacking =
       missing.length > 0

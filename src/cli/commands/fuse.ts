@@ -39,7 +39,7 @@ variable. Finished stages are kept, so a stopped or changed run does only what i
     const control = new JobControl();
     const release = stopAtInterrupt(context, control);
     try {
-      const run = runContext(context, await context.gpu(), stages, placed, control);
+      const run = runContext(context, await context.device(), stages, placed, control);
       let reused = 0;
       const onEvent = (event: RunEvent) => {
         if (event.kind === 'stage' && event.cached) reused++;
@@ -47,9 +47,9 @@ variable. Finished stages are kept, so a stopped or changed run does only what i
       };
       const result = await runFusion({ ...run, onEvent }, recipe).catch(async (error) => {
         if (!(error instanceof AlloyError && error.code === 'device-lost')) throw error;
-        const gpu = await context.reopenGpu();
+        const device = await context.reopenGpu();
         onEvent({ kind: 'reopened', reason: error.message });
-        return runFusion({ ...run, gpu, onEvent }, recipe);
+        return runFusion({ ...run, device, onEvent }, recipe);
       });
       const { pivot, sources, targets, sft } = result;
       const merge = await describeMerge(result.merge, pivot, adapterFolders(sources));

@@ -49,7 +49,7 @@ export const merge: Command = {
     }
     checkOutFolder(out, '--out');
     const stages = stageStorage(context, out);
-    const working = runContext(context, await context.gpu(), stages, { folder, file });
+    const working = runContext(context, await context.device(), stages, { folder, file });
     const made = await remerge(working, recipe, run, !args.flag('no-evaluate'));
     const moved = await movedRecipe({ recipe, folder, file }, out, context);
     const { pivot, deltas: targets } = run.model.parts;

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { MemoryKind } from '../../gpu/memoryLedger.ts';
+import type { MemoryKind } from '../../device/memoryLedger.ts';
 import {
   allowedSteps,
   type FittedRecipe,
@@ -72,7 +72,7 @@ Of a model:
 /** The adapter at hand, or none: then what most adapters allow. */
 async function adapterOf(context: CommandContext): Promise<PlannedAdapter> {
   try {
-    return await context.gpu();
+    return await context.device();
   } catch (error) {
     if (error instanceof AlloyError && error.code === 'no-webgpu') return {};
     throw error;

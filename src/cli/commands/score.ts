@@ -53,14 +53,14 @@ export const score: Command = {
         ? [textJob(model, 'text', text ?? '', args.flag('raw'))]
         : await dataJobs(context, model, data);
     if (text === '') throw new AlloyError('bad-argument', '--text is empty; give some text.');
-    const gpu = await context.gpu();
+    const device = await context.device();
     const topK = top ?? (data === undefined ? ROWS : 1);
     // Longer texts are refused when their turn comes.
     const fitting = jobs.map(({ tokens }) => tokens).filter((tokens) => tokens <= model.config.maxPositions);
-    await guardModel(gpu, model, textUse(fitting, topK), memoryLimit(args));
-    const loaded = await loadAny(gpu, model);
+    await guardModel(device, model, textUse(fitting, topK), memoryLimit(args));
+    const loaded = await loadAny(device, model);
     if (loaded.frozen) context.progress.note(loaded.frozen.status);
-    const scorer = new TextScorer(gpu, model, loaded, topK);
+    const scorer = new TextScorer(device, model, loaded, topK);
     try {
       const scores: { id: string; score: TextScore }[] = [];
       const clock = new TimeLeft(jobs.length);

@@ -2,8 +2,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { testDevice } from '../../device/testing.ts';
 import { openTensorFolder } from '../../formats/shardedSafetensors.ts';
-import { testGpu } from '../../gpu/testing.ts';
 import { nodeFileSource } from '../../storage/nodeStorage.ts';
 import { parseConfig } from '../config.ts';
 import { Generator } from '../generator.ts';
@@ -34,12 +34,12 @@ test('every family but the kin of others has a recorded model', () => {
 
 describe.each(['f16', 'q4'] as const)('in %s', (precision) => {
   test.each(cases)('%s', async (name) => {
-    const gpu = await testGpu();
+    const device = await testDevice();
     const { config, source } = await opened(name);
-    const { weights, dispose } = await loadDecoder(gpu, config, source, { precision });
+    const { weights, dispose } = await loadDecoder(device, config, source, { precision });
     const ids = Array.from({ length: 11 }, (_, i) => (5 * i + 2) % config.vocabSize);
-    const scorer = new Scorer(gpu, config, weights, { topK: 5 });
-    const generator = new Generator(gpu, config, weights, { capacity: 16 });
+    const scorer = new Scorer(device, config, weights, { topK: 5 });
+    const generator = new Generator(device, config, weights, { capacity: 16 });
     const [want] = await scorer.score([ids]);
     for (let read = 7; read <= ids.length; read++) {
       const row =

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { MemoryParts } from '../../gpu/memoryLedger.ts';
+import type { MemoryParts } from '../../device/memoryLedger.ts';
 import { barScale, memoryParts, phaseWords } from './memoryParts.ts';
 
 test('every kind of memory is in one part of the bar', () => {

@@ -1,5 +1,5 @@
-import { AlloyError } from '../util/errors.ts';
-import type { Grid, Kernel } from './kernel.ts';
+import { AlloyError } from '../../util/errors.ts';
+import type { Grid, Kernel } from '../kernel.ts';
 
 export interface Pipeline {
   readonly wgsl: string;

@@ -1,5 +1,5 @@
 /**
- * What the engine asks of a device. Everything above speaks to this interface alone: `WebGpu` runs it, `PaperGpu` only
+ * What the engine asks of a device. Everything above speaks to this interface alone: `WebGpuDevice` runs it, `PaperDevice` only
  * counts what it would take.
  */
 import { formatBytes } from '../util/bytes.ts';
@@ -8,7 +8,7 @@ import type { DeviceBuffer } from './deviceBuffer.ts';
 import type { Dispatch, Kernel } from './kernel.ts';
 import type { MemoryKind, MemoryLedger } from './memoryLedger.ts';
 
-export interface GpuInfo {
+export interface DeviceInfo {
   readonly vendor: string;
   readonly architecture: string;
   /** The adapter's `device`: a model name, a number, or empty. */
@@ -19,7 +19,7 @@ export interface GpuInfo {
   readonly features: ReadonlySet<string>;
 }
 
-export interface GpuLimits {
+export interface DeviceLimits {
   readonly bufferBytes: number;
   readonly bindingBytes: number;
   /** Matrices of a model are cut into pieces of about this size, at most `bindingBytes`. */
@@ -33,7 +33,7 @@ export interface GpuLimits {
 }
 
 /** Counts since the device was opened; tests use them to show that a replayed step creates nothing. */
-export interface GpuStats {
+export interface DeviceStats {
   /** Buffers ever made, staging and parameter blocks included. */
   buffersMade: number;
   /** What all buffers take now, and what they took at most. */
@@ -77,10 +77,10 @@ export interface Readback {
 }
 
 /** An open device: buffers, recorded programs, readback and what went wrong. */
-export interface Gpu {
-  readonly info: GpuInfo;
-  readonly limits: GpuLimits;
-  readonly stats: GpuStats;
+export interface Device {
+  readonly info: DeviceInfo;
+  readonly limits: DeviceLimits;
+  readonly stats: DeviceStats;
   /** What its buffers are for. */
   readonly memory: MemoryLedger;
   /** The adapter as a person would name it. */
@@ -151,13 +151,13 @@ export function bufferSize(bytes: number): number {
   return Math.max(16, Math.ceil(bytes / 4) * 4);
 }
 
-export function adapterName({ description, vendor, architecture, model }: GpuInfo): string {
+export function adapterName({ description, vendor, architecture, model }: DeviceInfo): string {
   const driver = description || [vendor, architecture].filter(Boolean).join(' ') || 'WebGPU adapter';
   return /[a-z]{2}/i.test(model) ? `${model} (${driver})` : driver;
 }
 
 /** The counters of a device on which nothing has happened yet. */
-export function newStats(memory: MemoryLedger): GpuStats {
+export function newStats(memory: MemoryLedger): DeviceStats {
   return {
     buffersMade: 0,
     get bytes() {
@@ -175,7 +175,7 @@ export function newStats(memory: MemoryLedger): GpuStats {
 }
 
 /** @returns the bytes that a buffer will have; @throws AlloyError `out-of-memory` beyond what the adapter allows for one */
-export function allowedSize(bytes: number, label: string, { bufferBytes }: GpuLimits): number {
+export function allowedSize(bytes: number, label: string, { bufferBytes }: DeviceLimits): number {
   const size = bufferSize(bytes);
   if (size <= bufferBytes) return size;
   throw new AlloyError(

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
+import { defineKernel, dispatch, LINEAR_GROUP, linearGrid, read, write } from '../kernel.ts';
+import { PaperDevice } from '../paperDevice.ts';
+import { runOnDevice, testDevice, testValues } from '../testing.ts';
 import { openDawn } from './dawn.ts';
-import { defineKernel, dispatch, LINEAR_GROUP, linearGrid, read, write } from './kernel.ts';
-import { PaperGpu } from './paperGpu.ts';
 import { cutIntoSubmits } from './submitClock.ts';
-import { runOnGpu, testGpu, testValues } from './testing.ts';
-import { WebGpu } from './webGpu.ts';
+import { WebGpuDevice } from './webGpuDevice.ts';
 
 const axpy = defineKernel({
   name: 'test.axpy',
@@ -20,7 +20,7 @@ const axpy = defineKernel({
 
 test('a dispatch reads its buffers and parameters by name', async () => {
   const x = testValues(1000);
-  const out = await runOnGpu({ x, y: new Float32Array(1000).fill(1) }, ({ x, y }) => [
+  const out = await runOnDevice({ x, y: new Float32Array(1000).fill(1) }, ({ x, y }) => [
     dispatch(axpy, { x, y }, { count: 999, a: 2 }, linearGrid(Math.ceil(1000 / 64))),
   ]);
   expect(out.y[5]).toBeCloseTo(1 + 2 * x[5]!, 6);
@@ -28,23 +28,23 @@ test('a dispatch reads its buffers and parameters by name', async () => {
 });
 
 test('replaying a program creates nothing', async () => {
-  const gpu = await testGpu();
-  const x = gpu.createFrom(testValues(64), 'x');
-  const y = gpu.createBuffer(256, 'y');
-  const program = gpu.record([dispatch(axpy, { x, y }, { count: 64, a: 1 }, [1, 1, 1])], 'axpy');
+  const device = await testDevice();
+  const x = device.createFrom(testValues(64), 'x');
+  const y = device.createBuffer(256, 'y');
+  const program = device.record([dispatch(axpy, { x, y }, { count: 64, a: 1 }, [1, 1, 1])], 'axpy');
   await program.run();
-  const before = { ...gpu.stats };
+  const before = { ...device.stats };
   for (let step = 0; step < 5; step++) await program.run();
-  const after = { ...gpu.stats, submits: before.submits, longestSubmitMs: before.longestSubmitMs };
+  const after = { ...device.stats, submits: before.submits, longestSubmitMs: before.longestSubmitMs };
   expect(after).toEqual(before);
-  const got = await gpu.downloadF32(y);
+  const got = await device.downloadF32(y);
   expect(got[3]).toBeCloseTo(6 * testValues(64)[3]!, 5);
 });
 
 test('a buffer written and bound twice is refused', async () => {
-  const gpu = await testGpu();
-  const x = gpu.createBuffer(256, 'x');
-  expect(() => gpu.record([dispatch(axpy, { x, y: x }, { count: 64, a: 1 }, [1, 1, 1])], 'bad')).toThrow(
+  const device = await testDevice();
+  const x = device.createBuffer(256, 'x');
+  expect(() => device.record([dispatch(axpy, { x, y: x }, { count: 64, a: 1 }, [1, 1, 1])], 'bad')).toThrow(
     /bound more than once/,
   );
 });
@@ -59,7 +59,7 @@ test('a kernel whose feature the device lacks runs as its fallback', async () =>
     code: '@compute @workgroup_size(1) fn main() { this does not compile }',
   });
   const x = testValues(64);
-  const out = await runOnGpu({ x, y: new Float32Array(64) }, ({ x, y }) => [
+  const out = await runOnDevice({ x, y: new Float32Array(64) }, ({ x, y }) => [
     dispatch(ahead, { x, y }, { count: 64, a: 2 }, [1, 1, 1]),
   ]);
   expect(out.y[5]).toBeCloseTo(2 * x[5]!, 6);
@@ -83,18 +83,18 @@ const places = defineKernel({
 
 test('a dispatch that is cut into parts computes what it does as a whole', async () => {
   const grid = [5, 3, 2] as const;
-  const run = async (gpu: WebGpu) => {
-    const y = gpu.createBuffer(4 * 60, 'y');
-    gpu.run([dispatch(places, { y }, { width: 10 }, grid)]);
-    return [...(await gpu.downloadU32(y))];
+  const run = async (device: WebGpuDevice) => {
+    const y = device.createBuffer(4 * 60, 'y');
+    device.run([dispatch(places, { y }, { width: 10 }, grid)]);
+    return [...(await device.downloadU32(y))];
   };
-  const whole = await WebGpu.open(await openDawn());
-  const parts = await WebGpu.open(await openDawn(), { submitGroups: 4 });
+  const whole = await WebGpuDevice.open(await openDawn());
+  const parts = await WebGpuDevice.open(await openDawn(), { submitGroups: 4 });
   const expected = await run(whole);
   expect(expected[59]).toBe(1 + 4 + 200 + 10_000 + 10_000_000);
   expect(await run(parts)).toEqual(expected);
   expect(parts.stats.submits).toBeGreaterThan(whole.stats.submits + 3);
-  for (const gpu of [whole, parts]) gpu.dispose();
+  for (const device of [whole, parts]) device.dispose();
 });
 
 test('submits are cut by what is known of their dispatches', () => {
@@ -142,14 +142,14 @@ const slow = defineKernel({
 });
 
 test('a dispatch that takes long is run in several submits once it is known, with the same bits', async () => {
-  const gpu = await WebGpu.open(await openDawn());
+  const device = await WebGpuDevice.open(await openDawn());
   const groups = 1000;
-  const y = gpu.createBuffer(4 * groups, 'y');
+  const y = device.createBuffer(4 * groups, 'y');
   const timed = async (turns: number) => {
-    const program = gpu.record([dispatch(slow, { y }, { turns }, [groups, 1, 1])], 'slow');
+    const program = device.record([dispatch(slow, { y }, { turns }, [groups, 1, 1])], 'slow');
     const started = performance.now();
     program.submit();
-    await gpu.idle();
+    await device.idle();
     return { program, ms: performance.now() - started };
   };
   // As many turns as take about a second here; the first time the kernel is compiled.
@@ -157,48 +157,48 @@ test('a dispatch that takes long is run in several submits once it is known, wit
   const again = await timed(20_000);
   const turns = Math.ceil((20_000 * 1000) / Math.max(again.ms, 2));
   const { program } = await timed(turns);
-  const first = await gpu.downloadU32(y);
+  const first = await device.downloadU32(y);
   await program.run();
-  await gpu.idle();
-  gpu.stats.longestSubmitMs = 0;
-  const [before, started] = [gpu.stats.submits, performance.now()];
+  await device.idle();
+  device.stats.longestSubmitMs = 0;
+  const [before, started] = [device.stats.submits, performance.now()];
   program.submit();
-  await gpu.idle();
-  const [submits, ms] = [gpu.stats.submits - before, performance.now() - started];
+  await device.idle();
+  const [submits, ms] = [device.stats.submits - before, performance.now() - started];
   // Whoever else uses the machine may make any of them longer.
   expect(submits).toBeGreaterThanOrEqual(3);
-  expect(gpu.stats.longestSubmitMs).toBeLessThan(Math.max(200, 0.75 * ms));
-  expect(await gpu.downloadU32(y)).toEqual(first);
+  expect(device.stats.longestSubmitMs).toBeLessThan(Math.max(200, 0.75 * ms));
+  expect(await device.downloadU32(y)).toEqual(first);
   for (const one of [probe.program, again.program, program]) one.dispose();
-  gpu.dispose();
+  device.dispose();
 });
 
 test('memory is counted by what it is for, and never beyond what may be used', async () => {
   const limits = { totalBytes: 4000, bindingBytes: 2048 };
-  const real = await WebGpu.open(await openDawn(), { limits });
-  for (const gpu of [real, new PaperGpu({ limits })]) {
-    const x = gpu.createBuffer(1000, 'x', 'weights');
-    const y = gpu.createBuffer(2500, 'y', 'optimizer');
-    expect(() => gpu.createBuffer(501, 'z')).toThrow(/"z" of 504 B does not fit: 3.5 kB of the 4.0 kB/u);
-    gpu.destroyBuffer(x);
-    gpu.destroyBuffer(x);
-    expect(gpu.stats).toMatchObject({ bytes: 2500, peakBytes: 3500 });
-    expect(gpu.memory.parts).toMatchObject({ weights: 0, optimizer: 2500 });
-    expect(gpu.memory.peakParts).toMatchObject({ weights: 1000, optimizer: 2500, scratch: 0 });
-    const small = gpu.createBuffer(256, 'small');
+  const real = await WebGpuDevice.open(await openDawn(), { limits });
+  for (const device of [real, new PaperDevice({ limits })]) {
+    const x = device.createBuffer(1000, 'x', 'weights');
+    const y = device.createBuffer(2500, 'y', 'optimizer');
+    expect(() => device.createBuffer(501, 'z')).toThrow(/"z" of 504 B does not fit: 3.5 kB of the 4.0 kB/u);
+    device.destroyBuffer(x);
+    device.destroyBuffer(x);
+    expect(device.stats).toMatchObject({ bytes: 2500, peakBytes: 3500 });
+    expect(device.memory.parts).toMatchObject({ weights: 0, optimizer: 2500 });
+    expect(device.memory.peakParts).toMatchObject({ weights: 1000, optimizer: 2500, scratch: 0 });
+    const small = device.createBuffer(256, 'small');
     const both = dispatch(axpy, { x: small, y }, { count: 64, a: 1 }, [1, 1, 1]);
-    expect(() => gpu.record([both], 'large')).toThrow(
+    expect(() => device.record([both], 'large')).toThrow(
       /"y" takes 2.5 kB but this adapter binds at most 2.0 kB/u,
     );
-    expect(gpu.stats.bytes).toBe(2756);
+    expect(device.stats.bytes).toBe(2756);
     const fails = () =>
-      gpu.allOrNothing(() => {
-        gpu.createBuffer(100, 'kept?');
+      device.allOrNothing(() => {
+        device.createBuffer(100, 'kept?');
         throw new Error('no');
       });
     expect(fails).toThrow('no');
-    if (gpu === real) expect(gpu.stats.bytes).toBe(2756);
-    await gpu.settled();
+    if (device === real) expect(device.stats.bytes).toBe(2756);
+    await device.settled();
   }
   real.dispose();
 });

@@ -1,4 +1,4 @@
-import type { DeviceBuffer } from './deviceBuffer.ts';
+import type { DeviceBuffer } from '../deviceBuffer.ts';
 
 /** What a device of WebGPU keeps behind one of its buffers. */
 export function gpuBufferOf(buffer: DeviceBuffer): GPUBuffer {

@@ -3,7 +3,7 @@
  * dispatch that was never seen is submitted alone, in parts if it is large, and timed; once known, neighbours share a
  * submit up to `TARGET_MS`, and one that takes longer by itself is run in parts. Every later submit corrects what is known.
  */
-import type { Grid } from './kernel.ts';
+import type { Grid } from '../kernel.ts';
 
 /** How long one submit should keep the device busy: far from the browsers' watchdogs, long enough to hide its cost. */
 const TARGET_MS = 120;

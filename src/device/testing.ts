@@ -1,20 +1,20 @@
-import { openDawn } from './dawn.ts';
+import type { Device } from './device.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
-import type { Gpu } from './gpu.ts';
 import type { Dispatch } from './kernel.ts';
-import { WebGpu } from './webGpu.ts';
+import { openDawn } from './webgpu/dawn.ts';
+import { WebGpuDevice } from './webgpu/webGpuDevice.ts';
 
-let shared: Promise<Gpu> | undefined;
+let shared: Promise<Device> | undefined;
 
 /** One device for all tests of a worker process. */
-export function testGpu(): Promise<Gpu> {
-  shared ??= openDawn().then((gpu) => WebGpu.open(gpu));
+export function testDevice(): Promise<Device> {
+  shared ??= openDawn().then((device) => WebGpuDevice.open(device));
   return shared;
 }
 
 /** A device of its own, for a test that takes it away or changes it. */
-export async function ownTestGpu(): Promise<WebGpu> {
-  return WebGpu.open(await openDawn());
+export async function ownTestDevice(): Promise<WebGpuDevice> {
+  return WebGpuDevice.open(await openDawn());
 }
 
 export type TestArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
@@ -23,19 +23,19 @@ export type TestArray = Float32Array<ArrayBuffer> | Uint32Array<ArrayBuffer> | I
  * Uploads named arrays, runs the dispatches that `build` makes of them and reads all of them back, so that a kernel
  * test is one call.
  */
-export async function runOnGpu<N extends string>(
+export async function runOnDevice<N extends string>(
   arrays: Readonly<Record<N, TestArray>>,
   build: (buffers: Readonly<Record<N, DeviceBuffer>>) => readonly Dispatch<DeviceBuffer>[],
 ): Promise<Record<N, Float32Array<ArrayBuffer>> & { bits(name: N): Uint32Array<ArrayBuffer> }> {
-  const gpu = await testGpu();
+  const device = await testDevice();
   const names = Object.keys(arrays) as N[];
   const buffers = Object.fromEntries(
-    names.map((name) => [name, gpu.createFrom(arrays[name], name)]),
+    names.map((name) => [name, device.createFrom(arrays[name], name)]),
   ) as Record<N, DeviceBuffer>;
-  gpu.run(build(buffers));
+  device.run(build(buffers));
   const raw = new Map<N, ArrayBuffer>();
-  for (const name of names) raw.set(name, await gpu.download(buffers[name], 0, arrays[name].byteLength));
-  for (const name of names) gpu.destroyBuffer(buffers[name]);
+  for (const name of names) raw.set(name, await device.download(buffers[name], 0, arrays[name].byteLength));
+  for (const name of names) device.destroyBuffer(buffers[name]);
   const floats = Object.fromEntries(
     names.map((name) => [name, new Float32Array(raw.get(name) as ArrayBuffer)]),
   ) as Record<N, Float32Array<ArrayBuffer>>;
@@ -56,20 +56,20 @@ export function testValues(count: number, seed = 1, scale = 1): Float32Array<Arr
  * A device whose storage may take so many bytes in all. What is beyond is refused as a real device refuses it: later, in
  * the error scope, and with a buffer that is not valid.
  */
-export function withRoom(gpu: WebGpu, room: { bytes: number }): void {
-  const { device } = gpu;
-  const [create, pop] = [device.createBuffer.bind(device), device.popErrorScope.bind(device)];
+export function withRoom(device: WebGpuDevice, room: { bytes: number }): void {
+  const { gpu } = device;
+  const [create, pop] = [gpu.createBuffer.bind(gpu), gpu.popErrorScope.bind(gpu)];
   let refused = false;
-  device.createBuffer = (descriptor) => {
+  gpu.createBuffer = (descriptor) => {
     const isStorage = (descriptor.usage & GPUBufferUsage.STORAGE) !== 0;
-    if (!isStorage || gpu.stats.bytes <= room.bytes) return create(descriptor);
+    if (!isStorage || device.stats.bytes <= room.bytes) return create(descriptor);
     refused = true;
-    device.pushErrorScope('validation');
+    gpu.pushErrorScope('validation');
     const broken = create({ ...descriptor, usage: 0 });
     pop();
     return broken;
   };
-  device.popErrorScope = async () => {
+  gpu.popErrorScope = async () => {
     const mine = refused;
     refused = false;
     const error = await pop();

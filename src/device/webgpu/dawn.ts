@@ -1,6 +1,6 @@
-import { AlloyError } from '../util/errors.ts';
-import type { Gpu } from './gpu.ts';
-import { WebGpu } from './webGpu.ts';
+import { AlloyError } from '../../util/errors.ts';
+import type { Device } from '../device.ts';
+import { WebGpuDevice } from './webGpuDevice.ts';
 
 /** Dawn's instance must outlive its devices: collected early, it takes the process down. */
 let instance: GPU | undefined;
@@ -18,7 +18,7 @@ export async function openDawn(): Promise<GPU> {
 }
 
 /** Opens the adapter that Dawn finds. @throws AlloyError `no-webgpu` */
-export async function openDawnGpu(): Promise<Gpu> {
+export async function openDawnDevice(): Promise<Device> {
   const dawn = await openDawn();
   if (!(await dawn.requestAdapter())) {
     throw new AlloyError(
@@ -26,7 +26,7 @@ export async function openDawnGpu(): Promise<Gpu> {
       "Dawn found no graphics adapter; install a Vulkan driver (without a GPU, Mesa's lavapipe: the Debian package mesa-vulkan-drivers).",
     );
   }
-  return WebGpu.open(dawn);
+  return WebGpuDevice.open(dawn);
 }
 
 let patched = false;

@@ -2,7 +2,7 @@
  * How often the longest loop of a kernel turns, read off its WGSL: a first idea of how long a workgroup takes, for
  * dispatches that were never timed. Bounds are followed through `let` and `var` to the parameters.
  */
-import type { Kernel } from './kernel.ts';
+import type { Kernel } from '../kernel.ts';
 
 interface Loop {
   /** Parameters in its bound. */

@@ -26,7 +26,7 @@ export function write(element: string): BufferSpec {
 export interface KernelSpec<Bs extends string, Ps extends string> {
   /** Unique for the source; the key of the pipeline cache. */
   readonly name: string;
-  /** At most 8 storage buffers, or what `GpuLimits.storageBuffers` allows, in binding order. */
+  /** At most 8 storage buffers, or what `DeviceLimits.storageBuffers` allows, in binding order. */
   readonly buffers: Readonly<Record<Bs, BufferSpec>>;
   /** Scalars of the uniform block, read in WGSL as `params.name`. */
   readonly params: Readonly<Record<Ps, ScalarType>>;

@@ -1,8 +1,8 @@
-import { AlloyError } from '../util/errors.ts';
-import { boundBuffers } from './binding.ts';
-import type { DeviceBuffer } from './deviceBuffer.ts';
-import { PARAMS_BYTES, type Program } from './gpu.ts';
-import type { Dispatch, Grid } from './kernel.ts';
+import { AlloyError } from '../../util/errors.ts';
+import { boundBuffers } from '../binding.ts';
+import { PARAMS_BYTES, type Program } from '../device.ts';
+import type { DeviceBuffer } from '../deviceBuffer.ts';
+import type { Dispatch, Grid } from '../kernel.ts';
 import { loopTurns } from './loopTurns.ts';
 import {
   cutIntoSubmits,
@@ -13,7 +13,7 @@ import {
   partsToTime,
 } from './submitClock.ts';
 import { gpuBufferOf } from './webBuffer.ts';
-import type { WebGpu } from './webGpu.ts';
+import type { WebGpuDevice } from './webGpuDevice.ts';
 
 interface Step {
   readonly pipeline: GPUComputePipeline;
@@ -36,26 +36,29 @@ const FIRST: Grid = [0, 0, 0];
 export class WebProgram implements Program {
   readonly label: string;
   readonly dispatches: number;
-  #gpu: WebGpu;
+  #device: WebGpuDevice;
   #steps: readonly Step[];
   #uniforms: GPUBuffer | undefined;
 
-  constructor(gpu: WebGpu, dispatches: readonly Dispatch<DeviceBuffer>[], label: string) {
-    this.#gpu = gpu;
+  constructor(device: WebGpuDevice, dispatches: readonly Dispatch<DeviceBuffer>[], label: string) {
+    this.#device = device;
     this.label = label;
     this.dispatches = dispatches.length;
-    const stride = Math.max(PARAMS_BYTES, gpu.device.limits.minUniformBufferOffsetAlignment);
+    const stride = Math.max(PARAMS_BYTES, device.gpu.limits.minUniformBufferOffsetAlignment);
     const blocks = new ArrayBuffer(Math.max(1, dispatches.length) * stride);
     dispatches.forEach((one, index) => {
       writeParams(one, new DataView(blocks, index * stride, stride));
     });
     const usage = GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST;
-    const uniforms = gpu.makeBuffer({ label: `${label}.params`, size: blocks.byteLength, usage }, 'scratch');
+    const uniforms = device.makeBuffer(
+      { label: `${label}.params`, size: blocks.byteLength, usage },
+      'scratch',
+    );
     try {
-      gpu.device.queue.writeBuffer(uniforms, 0, blocks);
-      this.#steps = dispatches.map((one, index) => recordStep(gpu, one, uniforms, index * stride));
+      device.gpu.queue.writeBuffer(uniforms, 0, blocks);
+      this.#steps = dispatches.map((one, index) => recordStep(device, one, uniforms, index * stride));
     } catch (error) {
-      gpu.freeBuffer(uniforms);
+      device.freeBuffer(uniforms);
       throw error;
     }
     this.#uniforms = uniforms;
@@ -63,12 +66,12 @@ export class WebProgram implements Program {
 
   /** @param atEnd adds commands behind the last dispatch, in its submit */
   submit(atEnd?: (encoder: GPUCommandEncoder) => void): void {
-    const { device, clock } = this.#gpu;
-    const submits = cutIntoSubmits(this.#steps, this.#gpu.cut);
-    const timed = this.#gpu.cut.groups === undefined ? partsToTime(submits) : new Set<Part<Step>>();
-    const stopwatch = timed.size > 0 ? this.#gpu.stopwatch() : undefined;
+    const { gpu, clock } = this.#device;
+    const submits = cutIntoSubmits(this.#steps, this.#device.cut);
+    const timed = this.#device.cut.groups === undefined ? partsToTime(submits) : new Set<Part<Step>>();
+    const stopwatch = timed.size > 0 ? this.#device.stopwatch() : undefined;
     for (const parts of submits) {
-      const encoder = device.createCommandEncoder({ label: this.label });
+      const encoder = gpu.createCommandEncoder({ label: this.label });
       const [part] = parts;
       const isTimed = part !== undefined && timed.has(part);
       const timestampWrites = isTimed ? stopwatch?.next(guessedWork(part)) : undefined;
@@ -79,8 +82,8 @@ export class WebProgram implements Program {
       this.#encode(pass, parts);
       pass.end();
       if (parts === submits.at(-1)) atEnd?.(encoder);
-      this.#gpu.submit(encoder.finish());
-      const done = device.queue.onSubmittedWorkDone();
+      this.#device.submit(encoder.finish());
+      const done = gpu.queue.onSubmittedWorkDone();
       clock.submitted(parts, done);
       if (isTimed) stopwatch?.submitted(done);
     }
@@ -93,27 +96,27 @@ export class WebProgram implements Program {
 
   async run(): Promise<void> {
     this.submit();
-    await this.#gpu.throttle();
+    await this.#device.throttle();
   }
 
   async profile(): Promise<{ kernel: string; ms: number }[]> {
-    const { device } = this.#gpu;
-    if (!this.#gpu.info.features.has('timestamp-query')) return [];
+    const { gpu } = this.#device;
+    if (!this.#device.info.features.has('timestamp-query')) return [];
     const timings: { kernel: string; ms: number }[] = [];
     const batch = 512;
     for (let from = 0; from < this.#steps.length; from += batch) {
       const steps = this.#steps.slice(from, from + batch);
-      const querySet = device.createQuerySet({ type: 'timestamp', count: steps.length * 2 });
+      const querySet = gpu.createQuerySet({ type: 'timestamp', count: steps.length * 2 });
       const size = steps.length * 16;
-      const resolved = this.#gpu.makeBuffer(
+      const resolved = this.#device.makeBuffer(
         { size, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC },
         'staging',
       );
-      const staging = this.#gpu.makeBuffer(
+      const staging = this.#device.makeBuffer(
         { size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST },
         'staging',
       );
-      const encoder = device.createCommandEncoder();
+      const encoder = gpu.createCommandEncoder();
       steps.forEach((step, index) => {
         const pass = encoder.beginComputePass({
           timestampWrites: {
@@ -130,7 +133,7 @@ export class WebProgram implements Program {
       });
       encoder.resolveQuerySet(querySet, 0, steps.length * 2, resolved, 0);
       encoder.copyBufferToBuffer(resolved, 0, staging, 0, steps.length * 16);
-      this.#gpu.submit(encoder.finish());
+      this.#device.submit(encoder.finish());
       await staging.mapAsync(GPUMapMode.READ);
       const ticks = new BigUint64Array(staging.getMappedRange());
       steps.forEach((step, index) => {
@@ -138,13 +141,13 @@ export class WebProgram implements Program {
         timings.push({ kernel: step.label, ms: Number((ticks[2 * index + 1] ?? 0n) - begin) / 1e6 });
       });
       querySet.destroy();
-      for (const buffer of [staging, resolved]) this.#gpu.freeBuffer(buffer);
+      for (const buffer of [staging, resolved]) this.#device.freeBuffer(buffer);
     }
     return timings;
   }
 
   dispose(): void {
-    if (this.#uniforms) this.#gpu.freeBuffer(this.#uniforms);
+    if (this.#uniforms) this.#device.freeBuffer(this.#uniforms);
     this.#uniforms = undefined;
   }
 
@@ -163,7 +166,7 @@ export class WebProgram implements Program {
   }
 
   #part(step: Step, base: Grid): GPUBindGroup {
-    return this.#gpu.pipelines.part(base, step.countsGroups ? step.grid : FIRST);
+    return this.#device.pipelines.part(base, step.countsGroups ? step.grid : FIRST);
   }
 }
 
@@ -179,13 +182,13 @@ function writeParams({ kernel, params }: Dispatch<DeviceBuffer>, block: DataView
 }
 
 function recordStep(
-  gpu: WebGpu,
+  device: WebGpuDevice,
   { kernel, buffers, params, grid }: Dispatch<DeviceBuffer>,
   uniforms: GPUBuffer,
   offset: number,
 ): Step {
-  const { pipeline, layout } = gpu.pipelines.get(kernel);
-  const entries: GPUBindGroupEntry[] = boundBuffers({ kernel, buffers }, gpu.limits).map(
+  const { pipeline, layout } = device.pipelines.get(kernel);
+  const entries: GPUBindGroupEntry[] = boundBuffers({ kernel, buffers }, device.limits).map(
     ({ buffer }, binding) => ({
       binding,
       resource: {
@@ -199,15 +202,15 @@ function recordStep(
     const size = Math.ceil((kernel.params.length * 4) / 16) * 16;
     entries.push({ binding: entries.length, resource: { buffer: uniforms, offset, size } });
   }
-  gpu.stats.bindGroups++;
+  device.stats.bindGroups++;
   return {
     pipeline,
-    bindGroup: gpu.device.createBindGroup({ label: kernel.name, layout, entries }),
+    bindGroup: device.gpu.createBindGroup({ label: kernel.name, layout, entries }),
     grid,
     label: kernel.name,
     countsGroups: kernel.countsGroups,
-    whole: gpu.pipelines.part(FIRST, kernel.countsGroups ? grid : FIRST),
+    whole: device.pipelines.part(FIRST, kernel.countsGroups ? grid : FIRST),
     turns: loopTurns(kernel, params),
-    cost: gpu.clock.costOf(`${kernel.name}/${grid}/${Object.values(params)}`),
+    cost: device.clock.costOf(`${kernel.name}/${grid}/${Object.values(params)}`),
   };
 }

@@ -2,14 +2,14 @@
  * Another runtime on our device: it gets the device itself, its buffers become ours to read, and what goes wrong inside it
  * is told to whoever asked for it instead of counting as a failure of our own programs.
  */
-import { AlloyError } from '../util/errors.ts';
-import { DeviceBuffer } from './deviceBuffer.ts';
-import type { Gpu } from './gpu.ts';
-import { WebGpu } from './webGpu.ts';
+import { AlloyError } from '../../util/errors.ts';
+import type { Device } from '../device.ts';
+import { DeviceBuffer } from '../deviceBuffer.ts';
+import { WebGpuDevice } from './webGpuDevice.ts';
 
-/** The device behind a `Gpu`, for a runtime that brings kernels of its own; undefined for one that only plans. */
-export function sharedDevice(gpu: Gpu): GPUDevice | undefined {
-  return gpu instanceof WebGpu ? gpu.device : undefined;
+/** The device behind a `Device`, for a runtime that brings kernels of its own; undefined for one that only plans. */
+export function sharedDevice(device: Device): GPUDevice | undefined {
+  return device instanceof WebGpuDevice ? device.gpu : undefined;
 }
 
 /** A buffer that the other runtime owns, for our kernels to read. */
@@ -20,11 +20,11 @@ export function borrowedBuffer(buffer: unknown, bytes: number, label: string): D
 }
 
 /** Runs a job of the other runtime. @throws what the device reports about it, or what the job throws */
-export async function onSharedDevice<T>(device: GPUDevice, job: () => Promise<T>): Promise<T> {
-  device.pushErrorScope('out-of-memory');
-  device.pushErrorScope('validation');
+export async function onSharedDevice<T>(gpu: GPUDevice, job: () => Promise<T>): Promise<T> {
+  gpu.pushErrorScope('out-of-memory');
+  gpu.pushErrorScope('validation');
   let result: T;
-  const problems = async () => [await device.popErrorScope(), await device.popErrorScope()];
+  const problems = async () => [await gpu.popErrorScope(), await gpu.popErrorScope()];
   try {
     result = await job();
   } catch (error) {

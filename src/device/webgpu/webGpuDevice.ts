@@ -1,21 +1,21 @@
-import { formatBytes } from '../util/bytes.ts';
-import { AlloyError } from '../util/errors.ts';
-import { DeviceBuffer } from './deviceBuffer.ts';
+import { formatBytes } from '../../util/bytes.ts';
+import { AlloyError } from '../../util/errors.ts';
 import {
   adapterName,
   allowedSize,
   bufferSize,
-  type Gpu,
-  type GpuInfo,
-  type GpuLimits,
-  type GpuStats,
+  type Device,
+  type DeviceInfo,
+  type DeviceLimits,
+  type DeviceStats,
   newStats,
   type Program,
   type Readback,
   STAGING_BYTES,
-} from './gpu.ts';
-import type { Dispatch, Kernel } from './kernel.ts';
-import { type MemoryKind, MemoryLedger } from './memoryLedger.ts';
+} from '../device.ts';
+import { DeviceBuffer } from '../deviceBuffer.ts';
+import type { Dispatch, Kernel } from '../kernel.ts';
+import { type MemoryKind, MemoryLedger } from '../memoryLedger.ts';
 import { DeviceStopwatch, HostStopwatch, type Stopwatch } from './stopwatch.ts';
 import { type CutOptions, SubmitClock } from './submitClock.ts';
 import { gpuBufferOf } from './webBuffer.ts';
@@ -45,16 +45,16 @@ export interface OpenOptions {
   /** Workgroups in one submit at most, whatever they take; unless told, submits are cut by time. */
   readonly submitGroups?: number;
   /** Lower limits than those of the adapter. */
-  readonly limits?: Partial<Pick<GpuLimits, 'bufferBytes' | 'bindingBytes' | 'pieceBytes' | 'totalBytes'>>;
+  readonly limits?: Partial<Pick<DeviceLimits, 'bufferBytes' | 'bindingBytes' | 'pieceBytes' | 'totalBytes'>>;
 }
 
 /** A device of WebGPU: in a browser, or Dawn's in Node. */
-export class WebGpu implements Gpu {
-  readonly info: GpuInfo;
-  readonly limits: GpuLimits;
+export class WebGpuDevice implements Device {
+  readonly info: DeviceInfo;
+  readonly limits: DeviceLimits;
   readonly memory: MemoryLedger;
-  readonly stats: GpuStats;
-  readonly device: GPUDevice;
+  readonly stats: DeviceStats;
+  readonly gpu: GPUDevice;
   readonly lost: Promise<string>;
   readonly pipelines: WebPipelines;
   readonly clock: SubmitClock;
@@ -68,16 +68,16 @@ export class WebGpu implements Gpu {
   #refusedAt = Number.NEGATIVE_INFINITY;
   #making: DeviceBuffer[] | undefined;
 
-  private constructor(device: GPUDevice, info: GpuInfo, options: OpenOptions) {
-    this.device = device;
+  private constructor(gpu: GPUDevice, info: DeviceInfo, options: OpenOptions) {
+    this.gpu = gpu;
     this.info = info;
     this.cut = { software: info.software, groups: options.submitGroups };
     this.limits = {
-      bufferBytes: device.limits.maxBufferSize,
-      bindingBytes: device.limits.maxStorageBufferBindingSize,
-      workgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
-      workgroupThreads: device.limits.maxComputeInvocationsPerWorkgroup,
-      storageBuffers: device.limits.maxStorageBuffersPerShaderStage,
+      bufferBytes: gpu.limits.maxBufferSize,
+      bindingBytes: gpu.limits.maxStorageBufferBindingSize,
+      workgroupBytes: gpu.limits.maxComputeWorkgroupStorageSize,
+      workgroupThreads: gpu.limits.maxComputeInvocationsPerWorkgroup,
+      storageBuffers: gpu.limits.maxStorageBuffersPerShaderStage,
       totalBytes: Number.POSITIVE_INFINITY,
       pieceBytes: Number.POSITIVE_INFINITY,
       ...options.limits,
@@ -87,17 +87,17 @@ export class WebGpu implements Gpu {
     this.clock = new SubmitClock((ms) => {
       this.stats.longestSubmitMs = Math.max(this.stats.longestSubmitMs, ms);
     });
-    this.pipelines = new WebPipelines(device, info.features, () => {
+    this.pipelines = new WebPipelines(gpu, info.features, () => {
       this.stats.pipelines++;
     });
-    this.lost = device.lost.then((reason) => {
+    this.lost = gpu.lost.then((reason) => {
       this.#failure ??= new AlloyError(
         'device-lost',
         `The GPU was lost (${reason.message || reason.reason}); reopen the device and resume from the last checkpoint.`,
       );
       return reason.message || reason.reason;
     });
-    device.addEventListener('uncapturederror', (event) => {
+    gpu.addEventListener('uncapturederror', (event) => {
       const { error } = event as GPUUncapturedErrorEvent;
       // It is told by `check` or `settled`.
       event.preventDefault();
@@ -113,7 +113,7 @@ export class WebGpu implements Gpu {
   static async open(
     gpu: GPU | undefined = globalThis.navigator?.gpu,
     options: OpenOptions = {},
-  ): Promise<WebGpu> {
+  ): Promise<WebGpuDevice> {
     if (!gpu) {
       throw new AlloyError(
         'no-webgpu',
@@ -129,14 +129,14 @@ export class WebGpu implements Gpu {
     }
     const features = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
     const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]]));
-    const device = await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
+    const opened = await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
     const { vendor, architecture, device: model, description } = adapter.info;
     const words = `${vendor} ${architecture} ${description}`;
     const software =
       options.software ??
       (adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|basic render|\bcpu\b/i.test(words));
-    return new WebGpu(
-      device,
+    return new WebGpuDevice(
+      opened,
       { vendor, architecture, model, description, software, features: new Set(features) },
       options,
     );
@@ -170,9 +170,9 @@ export class WebGpu implements Gpu {
     const label = descriptor.label ?? '';
     this.memory.add(kind, descriptor.size, label);
     this.stats.buffersMade++;
-    this.device.pushErrorScope('out-of-memory');
-    const buffer = this.device.createBuffer(descriptor);
-    const asked = this.device.popErrorScope().then(
+    this.gpu.pushErrorScope('out-of-memory');
+    const buffer = this.gpu.createBuffer(descriptor);
+    const asked = this.gpu.popErrorScope().then(
       (error) => {
         if (error) this.#refusedAt = performance.now();
         // Of a buffer that is freed already nobody needs to hear.
@@ -243,7 +243,7 @@ export class WebGpu implements Gpu {
     }
     const tail = data.byteLength % 4;
     if (tail === 0) {
-      this.device.queue.writeBuffer(
+      this.gpu.queue.writeBuffer(
         gpuBufferOf(buffer),
         buffer.offset + offset,
         data.buffer,
@@ -254,7 +254,7 @@ export class WebGpu implements Gpu {
     }
     const padded = new Uint8Array(Math.ceil(data.byteLength / 4) * 4);
     padded.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    this.device.queue.writeBuffer(gpuBufferOf(buffer), buffer.offset + offset, padded);
+    this.gpu.queue.writeBuffer(gpuBufferOf(buffer), buffer.offset + offset, padded);
   }
 
   createFrom(data: ArrayBufferView<ArrayBuffer>, label: string, kind?: MemoryKind): DeviceBuffer {
@@ -278,7 +278,7 @@ export class WebGpu implements Gpu {
     const copied = Math.ceil(bytes / 4) * 4;
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
     const staging = this.makeBuffer({ label: 'staging', size, usage }, 'staging');
-    const encoder = this.device.createCommandEncoder();
+    const encoder = this.gpu.createCommandEncoder();
     encoder.copyBufferToBuffer(gpuBufferOf(buffer), buffer.offset + offset, staging, 0, copied);
     this.submit(encoder.finish());
     this.stats.readbacks++;
@@ -324,7 +324,7 @@ export class WebGpu implements Gpu {
   /** Times dispatches that are new to the device. */
   stopwatch(): Stopwatch {
     const hasClock = this.info.features.has('timestamp-query');
-    return hasClock ? new DeviceStopwatch(this.device) : new HostStopwatch();
+    return hasClock ? new DeviceStopwatch(this.gpu) : new HostStopwatch();
   }
 
   record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {
@@ -339,17 +339,17 @@ export class WebGpu implements Gpu {
 
   submit(commands: GPUCommandBuffer): void {
     this.stats.submits++;
-    this.device.queue.submit([commands]);
+    this.gpu.queue.submit([commands]);
   }
 
   async throttle(depth = 2): Promise<void> {
-    this.#inFlight.push(this.device.queue.onSubmittedWorkDone().then(() => undefined));
+    this.#inFlight.push(this.gpu.queue.onSubmittedWorkDone().then(() => undefined));
     while (this.#inFlight.length > depth) await this.#inFlight.shift();
     this.check();
   }
 
   async idle(): Promise<void> {
-    await this.device.queue.onSubmittedWorkDone();
+    await this.gpu.queue.onSubmittedWorkDone();
     this.#inFlight.length = 0;
     this.check();
   }
@@ -359,6 +359,6 @@ export class WebGpu implements Gpu {
   }
 
   dispose(): void {
-    this.device.destroy();
+    this.gpu.destroy();
   }
 }

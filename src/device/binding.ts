@@ -1,7 +1,7 @@
 import { formatBytes } from '../util/bytes.ts';
 import { AlloyError } from '../util/errors.ts';
+import type { DeviceLimits } from './device.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
-import type { GpuLimits } from './gpu.ts';
 import type { Dispatch } from './kernel.ts';
 
 /**
@@ -11,7 +11,7 @@ import type { Dispatch } from './kernel.ts';
  */
 export function boundBuffers(
   { kernel, buffers }: Pick<Dispatch<DeviceBuffer>, 'kernel' | 'buffers'>,
-  limits: Pick<GpuLimits, 'bindingBytes'>,
+  limits: Pick<DeviceLimits, 'bindingBytes'>,
 ): Bound[] {
   const bound = kernel.buffers.map(({ name, writable }) => {
     const buffer = buffers[name];

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { openDawn } from './dawn.ts';
 import { HostStopwatch, sharedTimes } from './stopwatch.ts';
 import { learn } from './submitClock.ts';
-import { WebGpu } from './webGpu.ts';
+import { WebGpuDevice } from './webGpuDevice.ts';
 
 test('passes that the host heard of one by one have their own times, others share by what they do', () => {
   const pass = (work: number, submittedAt: number, doneAt: number) => ({ work, submittedAt, doneAt });
@@ -14,8 +14,8 @@ test('passes that the host heard of one by one have their own times, others shar
 });
 
 test('a clock that stands still is replaced by what the host has seen', async () => {
-  const gpu = await WebGpu.open(await openDawn());
-  const watch = gpu.stopwatch();
+  const device = await WebGpuDevice.open(await openDawn());
+  const watch = device.stopwatch();
   // Passes that nobody writes timestamps for: the device's clock says 0 of all of them.
   for (const work of [1, 3]) {
     watch.next(work);
@@ -23,25 +23,25 @@ test('a clock that stands still is replaced by what the host has seen', async ()
   }
   const times = await watch.finish();
   expect(times[0]! + times[1]!).toBeGreaterThan(50);
-  gpu.dispose();
+  device.dispose();
 });
 
 test('more passes than a query set holds are timed', async () => {
-  const gpu = await WebGpu.open(await openDawn());
-  const watch = gpu.stopwatch();
+  const device = await WebGpuDevice.open(await openDawn());
+  const watch = device.stopwatch();
   const count = 3000;
   for (let pass = 0; pass < count; pass++) {
     const timestampWrites = watch.next(1);
-    const encoder = gpu.device.createCommandEncoder();
+    const encoder = device.gpu.createCommandEncoder();
     encoder.beginComputePass({ ...(timestampWrites && { timestampWrites }) }).end();
-    gpu.submit(encoder.finish());
-    watch.submitted(gpu.device.queue.onSubmittedWorkDone());
+    device.submit(encoder.finish());
+    watch.submitted(device.gpu.queue.onSubmittedWorkDone());
   }
   const times = await watch.finish();
   expect(times).toHaveLength(count);
   expect(times.every((ms) => ms >= 0 && ms < 1000)).toBe(true);
-  gpu.check();
-  gpu.dispose();
+  device.check();
+  device.dispose();
 });
 
 test('what a lost device leaves behind is not learnt', async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { defineKernel, write } from './kernel.ts';
+import { defineKernel, write } from '../kernel.ts';
 import { loopTurns } from './loopTurns.ts';
 
 const kernel = (name: string, body: string) =>

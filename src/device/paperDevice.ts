@@ -3,24 +3,24 @@
  * its ledger. Nothing is allocated, compiled or computed; what is read back is zero.
  */
 import { boundBuffers } from './binding.ts';
-import { DeviceBuffer } from './deviceBuffer.ts';
 import {
   allowedSize,
-  type Gpu,
-  type GpuInfo,
-  type GpuLimits,
-  type GpuStats,
+  type Device,
+  type DeviceInfo,
+  type DeviceLimits,
+  type DeviceStats,
   newStats,
   PARAMS_BYTES,
   type Program,
   type Readback,
   STAGING_BYTES,
-} from './gpu.ts';
+} from './device.ts';
+import { DeviceBuffer } from './deviceBuffer.ts';
 import type { Dispatch } from './kernel.ts';
 import { type MemoryKind, MemoryLedger } from './memoryLedger.ts';
 
 /** What most adapters allow. */
-const COMMON_LIMITS: GpuLimits = {
+const COMMON_LIMITS: DeviceLimits = {
   bufferBytes: 2 ** 31,
   bindingBytes: 2 ** 31 - 4,
   workgroupBytes: 32_768,
@@ -30,11 +30,11 @@ const COMMON_LIMITS: GpuLimits = {
   pieceBytes: Number.POSITIVE_INFINITY,
 };
 
-export class PaperGpu implements Gpu {
-  readonly info: GpuInfo;
-  readonly limits: GpuLimits;
+export class PaperDevice implements Device {
+  readonly info: DeviceInfo;
+  readonly limits: DeviceLimits;
   readonly memory: MemoryLedger;
-  readonly stats: GpuStats;
+  readonly stats: DeviceStats;
   readonly name = 'paper';
   readonly lost = new Promise<string>(() => undefined);
   readonly #kinds = new Map<object, MemoryKind>();
@@ -45,8 +45,8 @@ export class PaperGpu implements Gpu {
   /** @param like the adapter that it stands for */
   constructor(
     like: {
-      readonly info?: Partial<GpuInfo> | undefined;
-      readonly limits?: Partial<GpuLimits> | undefined;
+      readonly info?: Partial<DeviceInfo> | undefined;
+      readonly limits?: Partial<DeviceLimits> | undefined;
     } = {},
   ) {
     this.info = {

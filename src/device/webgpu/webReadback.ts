@@ -1,24 +1,24 @@
-import { AlloyError } from '../util/errors.ts';
-import type { DeviceBuffer } from './deviceBuffer.ts';
-import type { Program, Readback } from './gpu.ts';
+import { AlloyError } from '../../util/errors.ts';
+import type { Program, Readback } from '../device.ts';
+import type { DeviceBuffer } from '../deviceBuffer.ts';
 import { gpuBufferOf } from './webBuffer.ts';
-import type { WebGpu } from './webGpu.ts';
+import type { WebGpuDevice } from './webGpuDevice.ts';
 import { WebProgram } from './webProgram.ts';
 
 /** Reads through staging buffers made once. */
 export class WebReadback implements Readback {
-  #gpu: WebGpu;
+  #device: WebGpuDevice;
   #source: DeviceBuffer;
   #bytes: number;
   #free: GPUBuffer[];
   #all: readonly GPUBuffer[];
 
-  constructor(gpu: WebGpu, source: DeviceBuffer, depth = 2) {
-    this.#gpu = gpu;
+  constructor(device: WebGpuDevice, source: DeviceBuffer, depth = 2) {
+    this.#device = device;
     this.#source = source;
     this.#bytes = Math.ceil(source.bytes / 4) * 4;
     this.#all = Array.from({ length: depth }, () =>
-      gpu.makeBuffer(
+      device.makeBuffer(
         {
           label: `${source.label}.readback`,
           size: this.#bytes,
@@ -43,15 +43,15 @@ export class WebReadback implements Readback {
     if (program instanceof WebProgram) program.submit(copyTo);
     else {
       program?.submit();
-      const encoder = this.#gpu.device.createCommandEncoder();
+      const encoder = this.#device.gpu.createCommandEncoder();
       copyTo(encoder);
-      this.#gpu.submit(encoder.finish());
+      this.#device.submit(encoder.finish());
     }
-    this.#gpu.stats.readbacks++;
+    this.#device.stats.readbacks++;
     try {
       await staging.mapAsync(GPUMapMode.READ);
     } catch (cause) {
-      this.#gpu.check();
+      this.#device.check();
       throw new AlloyError('device-lost', `Reading "${this.#source.label}" back from the GPU failed.`, {
         cause,
       });
@@ -63,6 +63,6 @@ export class WebReadback implements Readback {
   }
 
   dispose(): void {
-    for (const staging of this.#all) this.#gpu.freeBuffer(staging);
+    for (const staging of this.#all) this.#device.freeBuffer(staging);
   }
 }
