@@ -18,9 +18,9 @@ export function nodeOnnxHost(openGpu: () => Promise<unknown>): OnnxHost {
     async prepare() {
       // V8 optimizes functions of the runtime for minutes, and everything waits (Node 20); only the hottest shall be.
       setFlagsFromString('--wasm-tiering-budget=1000000000');
-      const device = await openGpu().catch(() => undefined);
-      if (device === undefined || globalThis.navigator?.gpu !== undefined) return;
-      const navigator = { device, userAgent: 'Node', hardwareConcurrency: 1 };
+      const gpu = await openGpu().catch(() => undefined);
+      if (gpu === undefined || globalThis.navigator?.gpu !== undefined) return;
+      const navigator = { gpu, userAgent: 'Node', hardwareConcurrency: 1 };
       Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true });
     },
   };
