@@ -1,19 +1,17 @@
 import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
+import { kernelsPlugin } from './scripts/setup/kernelsPlugin.mjs';
 import { recipesPlugin } from './scripts/setup/recipesPlugin.mjs';
+import { testProjects } from './scripts/setup/testProjects.mjs';
 
 /** Tests that need the real models run in the mode `real` alone: `npm run test:real`. */
 export default defineConfig(({ mode }) => ({
   base: './',
-  plugins: [react(), recipesPlugin()],
+  plugins: [react(), recipesPlugin(), kernelsPlugin()],
   worker: { format: 'es' },
   build: { target: 'es2023', outDir: 'dist/app' },
   test: {
-    include:
-      mode === 'real'
-        ? ['src/**/*.real.test.ts']
-        : ['src/**/*.test.{ts,tsx}', 'scripts/**/*.test.ts', 'bench/**/*.test.ts'],
-    exclude: ['**/node_modules/**', ...(mode === 'real' ? [] : ['**/*.real.test.ts'])],
+    projects: testProjects(mode === 'real'),
     environment: 'node',
     testTimeout: 600_000,
     hookTimeout: 600_000,

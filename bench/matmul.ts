@@ -9,11 +9,12 @@
  * adapters processor time is given too, since it depends less on what else runs.
  */
 import { parseArgs } from 'node:util';
+import type { Tuning } from '../src/device/device.ts';
 import type { DeviceBuffer } from '../src/device/deviceBuffer.ts';
 import type { Dispatch } from '../src/device/kernel.ts';
 import { openDawn } from '../src/device/webgpu/dawn.ts';
 import { WebGpuDevice } from '../src/device/webgpu/webGpuDevice.ts';
-import { type MatrixOperand, matmulNN, matmulNT, matmulTN, type Tuning } from '../src/kernels/matmul.ts';
+import { type MatrixOperand, matmulNN, matmulNT, matmulTN } from '../src/kernels/matmul.ts';
 import type { Strategy } from '../src/kernels/matmulStrategy.ts';
 import { dataBytes, formatName, scaleBytes, type WeightFormat } from '../src/kernels/weightFormat.ts';
 

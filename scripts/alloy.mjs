@@ -5,11 +5,13 @@
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { ensureKernels } from './setup/kernels.mjs';
 import { ensureModules } from './setup/modules.mjs';
 import { root, runMain } from './setup/process.mjs';
 
 await runMain(async () => {
   await ensureModules();
+  await ensureKernels();
   return 0;
 });
 

@@ -68,7 +68,7 @@ const PACKAGES: readonly { readonly name: RegExp; readonly only: RegExp }[] = [
   { name: /^comlink(\/|$)/, only: /^(studio|pipeline)\// },
   { name: /^webgpu$/, only: /^device\/webgpu\/dawn\.ts$/ },
   { name: /^onnxruntime-web(\/|$)/, only: /^(models\/onnx\w*|pipeline\/worker)\.ts$/ },
-  { name: /^node:/, only: /^(cli\/|storage\/node\w*\.ts$)/ },
+  { name: /^node:/, only: /^(cli\/|(storage|device\/wasm)\/node\w*\.ts$)/ },
 ];
 
 const isTest = (path: string) => /\.test\.tsx?$/.test(path);

@@ -1,6 +1,6 @@
 /**
- * What the engine asks of a device. Everything above speaks to this interface alone: `WebGpuDevice` runs it, `PaperDevice` only
- * counts what it would take.
+ * What the engine asks of a device. Everything above speaks to this interface alone: `WebGpuDevice` and `WasmDevice` run it,
+ * `PaperDevice` only counts what it would take.
  */
 import { formatBytes } from '../util/bytes.ts';
 import { AlloyError } from '../util/errors.ts';
@@ -8,14 +8,18 @@ import type { DeviceBuffer } from './deviceBuffer.ts';
 import type { Dispatch, Kernel } from './kernel.ts';
 import type { MemoryKind, MemoryLedger } from './memoryLedger.ts';
 
+/** What kernels are chosen for: a GPU, a software adapter of WebGPU, or WASM. */
+export type Tuning = 'gpu' | 'software' | 'wasm';
+
 export interface DeviceInfo {
   readonly vendor: string;
   readonly architecture: string;
   /** The adapter's `device`: a model name, a number, or empty. */
   readonly model: string;
   readonly description: string;
-  /** True for lavapipe, SwiftShader and WARP: the kernels choose other tiles there. */
+  /** The processor computes (WASM, lavapipe, SwiftShader, WARP): less is done at a time. */
   readonly software: boolean;
+  readonly tuning: Tuning;
   readonly features: ReadonlySet<string>;
 }
 

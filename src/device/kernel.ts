@@ -23,6 +23,16 @@ export function write(element: string): BufferSpec {
   return { element, writable: true };
 }
 
+/** The same kernel in WASM: a function of `src/kernels/assembly`. */
+export interface WasmKernel<Ps extends string = string> {
+  /** Its exported name. */
+  readonly name: string;
+  /** Choices that the WGSL has written in; the function gets them before its buffers and parameters. */
+  readonly constants?: readonly number[];
+  /** How many pieces the work has. They do not depend on each other: threads share them out in any order. */
+  readonly pieces: (params: Readonly<Record<Ps, number>>, grid: Grid) => number;
+}
+
 export interface KernelSpec<Bs extends string, Ps extends string> {
   /** Unique for the source; the key of the pipeline cache. */
   readonly name: string;
@@ -36,6 +46,8 @@ export interface KernelSpec<Bs extends string, Ps extends string> {
   readonly fallback?: Kernel;
   /** Everything but the declarations of buffers and parameters; the entry point is `main`. */
   readonly code: string;
+  /** Undefined for a kernel that is chosen for GPUs alone. */
+  readonly wasm?: WasmKernel<Ps> | undefined;
 }
 
 export interface Kernel<Bs extends string = string, Ps extends string = string> {
@@ -47,6 +59,7 @@ export interface Kernel<Bs extends string = string, Ps extends string = string> 
   readonly fallback: Kernel | undefined;
   /** Whether the shader asks how many workgroups there are. */
   readonly countsGroups: boolean;
+  readonly wasm: WasmKernel | undefined;
 }
 
 export type Grid = readonly [x: number, y: number, z: number];
@@ -79,6 +92,7 @@ export function defineKernel<Bs extends string, Ps extends string>(spec: KernelS
     enable: spec.enable ?? [],
     fallback: spec.fallback,
     countsGroups: spec.code.includes('@builtin(num_workgroups)'),
+    wasm: spec.wasm,
   };
 }
 

@@ -55,6 +55,7 @@ export class PaperDevice implements Device {
       model: '',
       description: 'paper',
       software: false,
+      tuning: 'gpu',
       features: new Set(),
       ...like.info,
     };

@@ -1,18 +1,34 @@
-import type { Device } from './device.ts';
+import type { Device, Tuning } from './device.ts';
 import type { DeviceBuffer } from './deviceBuffer.ts';
 import type { Dispatch } from './kernel.ts';
+import { nodeWasmHost } from './wasm/nodeWasmHost.ts';
+import { WasmDevice, type WasmOptions } from './wasm/wasmDevice.ts';
 import { openDawn } from './webgpu/dawn.ts';
 import { WebGpuDevice } from './webgpu/webGpuDevice.ts';
+
+/** Which device the tests run on: they run once for each (see `vite.config.ts`). */
+export const ON_WASM = process.env.ALLOY_TEST_DEVICE === 'wasm';
+
+/** What kernels may be chosen for on the device of the tests. */
+export const TEST_TUNINGS: readonly Tuning[] = ON_WASM ? ['wasm'] : ['software', 'gpu'];
+
+/** For a test that needs no more than one of them: tiles as GPUs have them, where there are any. */
+export const TEST_TUNING: Tuning = ON_WASM ? 'wasm' : 'gpu';
 
 let shared: Promise<Device> | undefined;
 
 /** One device for all tests of a worker process. */
 export function testDevice(): Promise<Device> {
-  shared ??= openDawn().then((device) => WebGpuDevice.open(device));
+  shared ??= openTestDevice();
   return shared;
 }
 
-/** A device of its own, for a test that takes it away or changes it. */
+/** A device of its own, of the kind that the tests run on. */
+export async function openTestDevice(options: WasmOptions = {}): Promise<Device> {
+  return ON_WASM ? WasmDevice.open(nodeWasmHost(), options) : WebGpuDevice.open(await openDawn(), options);
+}
+
+/** A device of WebGPU, for a test that takes it away or changes it. */
 export async function ownTestDevice(): Promise<WebGpuDevice> {
   return WebGpuDevice.open(await openDawn());
 }

@@ -256,7 +256,7 @@ export class Trainer {
   }
 
   #plan(label: string, trace: (graph: Graph) => void): Planned {
-    const graph = new Graph(this.#device.info.software ? 'software' : 'gpu', {
+    const graph = new Graph(this.#device.info.tuning, {
       recompute: this.#options.recompute,
       bindingBytes: this.#device.limits.bindingBytes,
     });

@@ -9,9 +9,10 @@
  * It looks at dispatches alone, so families need not know of it; what it does not recognise stays as it was. The
  * numbers are the same but for rounding.
  */
+import type { Tuning } from '../device/device.ts';
 import type { Dispatch } from '../device/kernel.ts';
 import type { Activation } from '../kernels/activation.ts';
-import type { NTDispatch, Tuning } from '../kernels/matmul.ts';
+import type { NTDispatch } from '../kernels/matmul.ts';
 import { ropeIntoCache } from '../kernels/ropeIntoCache.ts';
 import { MOST_ROWS, type RowProducts, rowProducts, rowProductsBuffers } from '../kernels/rowProducts.ts';
 import { formatName } from '../kernels/weightFormat.ts';
@@ -28,9 +29,9 @@ export interface FuseOptions {
   readonly storageBuffers: number;
 }
 
-/** The same computation in fewer dispatches. */
+/** The same computation in fewer dispatches. In WASM starting one costs next to nothing, so they stay as they are. */
 export function fuseRows(dispatches: readonly One[], options: FuseOptions): One[] {
-  return fuseProducts(fuseCaches(dispatches), options);
+  return options.tuning === 'wasm' ? [...dispatches] : fuseProducts(fuseCaches(dispatches), options);
 }
 
 function productOf(one: One | undefined): Product | undefined {

@@ -1,7 +1,7 @@
+import type { Tuning } from '../device/device.ts';
 import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import type { Dispatch } from '../device/kernel.ts';
 import { axpy, copy } from '../kernels/elementwise.ts';
-import type { Tuning } from '../kernels/matmul.ts';
 import { AlloyError } from '../util/errors.ts';
 import { type Cheap, dropUnread, type Recomputation, repeatCheap } from './recompute.ts';
 import type { Tensor } from './tensor.ts';

@@ -13,12 +13,13 @@
  * query-major, dk and dv key-major over all heads of the group, each in a fixed order. Two families of kernels do this:
  * `attentionTiled.ts` for GPUs, `attentionPlain.ts` for software adapters and for heads that no tile fits.
  */
+
+import type { Tuning } from '../device/device.ts';
 import { type Dispatch, dispatch, type Grid } from '../device/kernel.ts';
 import { PLAIN_ROWS, plainForwardKernel, plainKeysKernel, plainQueriesKernel } from './attentionPlain.ts';
 import { type AttentionShape, attentionGrid, attentionParams } from './attentionScore.ts';
 import { type AttentionPass, type AttentionTile, attentionTile, tileRows } from './attentionTile.ts';
 import { tiledForwardKernel, tiledKeysKernel, tiledQueriesKernel } from './attentionTiled.ts';
-import type { Tuning } from './matmul.ts';
 
 /** o [B * T, H * d] and lse [B * T, H] from q, k and v. */
 export function attentionForward<B>(
@@ -26,7 +27,7 @@ export function attentionForward<B>(
   shape: AttentionShape,
   tuning: Tuning,
 ): Dispatch<B> {
-  const tile = tuning === 'software' ? undefined : attentionTile(shape.headWidth, 'forward');
+  const tile = tuning !== 'gpu' ? undefined : attentionTile(shape.headWidth, 'forward');
   const capped = shape.cap > 0;
   return dispatch<string, string, B>(
     tile ? tiledForwardKernel(tile, false, capped) : plainForwardKernel(false, capped),
@@ -47,7 +48,7 @@ export function attentionBackward<B>(
 ): Dispatch<B>[] {
   const { q, k, v, o, lse, grad, delta, dq, dk, dv } = buffers;
   const tileOf = (pass: AttentionPass) =>
-    tuning === 'software' ? undefined : attentionTile(shape.headWidth, pass);
+    tuning !== 'gpu' ? undefined : attentionTile(shape.headWidth, pass);
   const [queries, keys] = [tileOf('queries'), tileOf('keys')];
   const params = attentionParams(shape, queries ? 4 : 1);
   const capped = shape.cap > 0;

@@ -9,6 +9,8 @@
  * adapters take all heads of a key head at once, see `attentionCachedQuad.ts`). The
  * number of spans is fixed by the capacity, so that the grid is; spans grow with the context.
  */
+
+import type { Tuning } from '../device/device.ts';
 import {
   type BufferSpec,
   type Dispatch,
@@ -34,7 +36,6 @@ import {
 } from './attentionScore.ts';
 import { attentionTile, tileRows } from './attentionTile.ts';
 import { tiledForwardKernel } from './attentionTiled.ts';
-import type { Tuning } from './matmul.ts';
 
 export interface CachedAttentionShape extends Omit<AttentionShape, 'batch'> {
   /** Rows of the cache; start + tokens must not pass it. */
@@ -59,7 +60,7 @@ function splitsKeys({ tokens, headWidth }: CachedAttentionShape): boolean {
 /** Query heads of a key head where the kernel for software adapters takes them together. */
 function groupOf({ heads, kvHeads }: CachedAttentionShape, tuning: Tuning): number | undefined {
   const group = heads / kvHeads;
-  return tuning === 'software' && group <= MOST_GROUPED ? group : undefined;
+  return tuning !== 'gpu' && group <= MOST_GROUPED ? group : undefined;
 }
 
 function spansOf(shape: CachedAttentionShape, tuning: Tuning): number {
@@ -68,7 +69,7 @@ function spansOf(shape: CachedAttentionShape, tuning: Tuning): number {
   // Two cores at least have work.
   if (group !== undefined) return Math.max(Math.ceil(capacity / quadSpan(group)), shape.kvHeads > 1 ? 1 : 2);
   const needed = Math.ceil(capacity / MAX_SPAN);
-  if (tuning === 'software') return needed;
+  if (tuning !== 'gpu') return needed;
   return Math.max(needed, Math.min(WANTED_SPANS, Math.ceil(capacity / MIN_SPAN)));
 }
 
@@ -226,7 +227,7 @@ export function attentionCached<B>(
   const one = { ...shape, batch: 1 };
   const capped = shape.cap > 0;
   if (!splitsKeys(shape)) {
-    const tile = tuning === 'software' ? undefined : attentionTile(headWidth, 'forward');
+    const tile = tuning !== 'gpu' ? undefined : attentionTile(headWidth, 'forward');
     return [
       dispatch<string, string, B>(
         tile ? tiledForwardKernel(tile, true, capped) : plainForwardKernel(true, capped),

@@ -7,6 +7,8 @@
  * The gradient has no atomics and a fixed order of summation: the host sorts the rows of y by token
  * (`tokenSegments`), and each table row adds up its own segment.
  */
+
+import type { Tuning } from '../device/device.ts';
 import {
   type BufferSpec,
   type Dispatch,
@@ -19,7 +21,6 @@ import {
   write,
 } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
-import type { Tuning } from './matmul.ts';
 import { formatName, pairWords, rowGroups, rowWords, type WeightFormat } from './weightFormat.ts';
 
 export interface EmbeddingShape {
@@ -232,7 +233,7 @@ export function embeddingBackward<B>(
   const clear = dispatch(clearKernel, { dw }, { count }, linearGrid(Math.ceil(count / THREADS)));
   const [x, y] = linearGrid(rows);
   const add = dispatch(
-    backwardKernel(tuning === 'software' ? 1 : 4),
+    backwardKernel(tuning !== 'gpu' ? 1 : 4),
     { dy, segments, dw },
     { rows, width, rowStart, rowCount, scale },
     [x, y, Math.ceil(width / COLUMNS)],

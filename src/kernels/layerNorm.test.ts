@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnDevice, testValues } from '../device/testing.ts';
+import { runOnDevice, TEST_TUNINGS, testValues } from '../device/testing.ts';
 import { layerNormBackward, layerNormBackwardWeight, layerNormForward } from './layerNorm.ts';
 import { columnSums } from './matmulColumnSums.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
@@ -32,7 +32,7 @@ test('the reference gradients are the central differences', () => {
   expect(worstError(db, centralDifferences(b, loss))).toBeLessThan(1e-8);
 });
 
-describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
+describe.each(TEST_TUNINGS)('tuned for %s', (tuning) => {
   test.each(shapes)('[%i, %i] agrees with the reference', async (rows, width) => {
     const count = rows * width;
     // Rows away from 0, as after embeddings with learned positions.

@@ -5,6 +5,8 @@
  * The variance is summed over the differences in a second pass: the mean of the squares less the square of the mean would
  * lose its digits where a row lies far from 0. Rows and lanes are shared out as `rowNorm.ts` says.
  */
+
+import type { Tuning } from '../device/device.ts';
 import {
   type BufferSpec,
   type Dispatch,
@@ -14,7 +16,6 @@ import {
   read,
   write,
 } from '../device/kernel.ts';
-import type { Tuning } from './matmul.ts';
 import { type Lanes, lanesOf, rowFrame, rowPlace, weightGradient, weightPartialsKernel } from './rowNorm.ts';
 
 export interface LayerNormShape {

@@ -6,17 +6,16 @@
  * `matmulDirect.ts` and `matmulVector.ts` the loops, and `matmulStrategy.ts` chooses among them. Sums are f32, in a
  * fixed order, so results are the same on every run on one adapter.
  */
+import type { Tuning } from '../device/device.ts';
 import { type Dispatch, dispatch, type Grid } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { directBody, directGrid } from './matmulDirect.ts';
 import { type Body, type Contraction, type MatmulParams, matmulKernel } from './matmulKernel.ts';
 import type { Axis, Chunk, Operand, Product } from './matmulOperand.ts';
-import { chooseStrategy, type Extent, type Strategy, type Tuning } from './matmulStrategy.ts';
+import { chooseStrategy, type Extent, type Strategy } from './matmulStrategy.ts';
 import { type TiledPlan, tiledBody, tiledGrid } from './matmulTiled.ts';
 import { vectorBody, vectorGrid } from './matmulVector.ts';
 import { elementBits, rowGroups, rowWords, type WeightFormat } from './weightFormat.ts';
-
-export type { Tuning } from './matmulStrategy.ts';
 
 /** A weight matrix [N, K] on the device. `scales` holds the (scale, minimum) pairs of affine formats. */
 export interface MatrixOperand<B> {

@@ -1,10 +1,8 @@
+import type { Tuning } from '../device/device.ts';
 import type { DirectPlan } from './matmulDirect.ts';
 import type { Product } from './matmulOperand.ts';
 import type { TiledPlan } from './matmulTiled.ts';
 import type { VectorPlan } from './matmulVector.ts';
-
-/** The kind of adapter that kernels are written for. */
-export type Tuning = 'software' | 'gpu';
 
 export type Strategy = TiledPlan | DirectPlan | VectorPlan;
 
@@ -42,7 +40,7 @@ export function chooseStrategy(
   extent: Extent,
   weightBits: number,
 ): Strategy {
-  if (tuning === 'software') return chooseDirect(product, extent, weightBits);
+  if (tuning !== 'gpu') return chooseDirect(product, extent, weightBits);
   if (product === 'nt' && extent.i <= 8) return chooseVector(extent, weightBits);
   return chooseTile(product, extent);
 }

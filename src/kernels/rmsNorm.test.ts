@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnDevice, testValues } from '../device/testing.ts';
+import { runOnDevice, TEST_TUNINGS, testValues } from '../device/testing.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
 import { rmsNormBackwardReference, rmsNormReference } from './reference/rmsNorm.ts';
 import { rmsNormBackward, rmsNormBackwardWeight, rmsNormForward } from './rmsNorm.ts';
@@ -29,7 +29,7 @@ test('the reference gradients are the central differences', () => {
   expect(worstError(dw, centralDifferences(w, loss))).toBeLessThan(1e-8);
 });
 
-describe.each(['software', 'gpu'] as const)('tuned for %s', (tuning) => {
+describe.each(TEST_TUNINGS)('tuned for %s', (tuning) => {
   test.each(shapes)('[%i, %i] agrees with the reference', async (rows, width) => {
     const x = testValues(rows * width, 1, 3);
     const w = testValues(width, 2);

@@ -5,6 +5,8 @@
  * A per-head norm is the same kernel on the view [rows * heads, headDim]. `offset` is 1 where checkpoints store
  * w - 1 (Gemma), else 0. Rows and lanes are shared out as `rowNorm.ts` says.
  */
+
+import type { Tuning } from '../device/device.ts';
 import {
   type BufferSpec,
   type Dispatch,
@@ -15,7 +17,6 @@ import {
   read,
   write,
 } from '../device/kernel.ts';
-import type { Tuning } from './matmul.ts';
 import { type Lanes, lanesOf, rowFrame, rowPlace, weightGradient, weightPartialsKernel } from './rowNorm.ts';
 
 export interface RmsNormShape {
@@ -49,6 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   if (valid && lane == 0u) { rstd[row] = scale; }
 }`,
+    wasm: { name: 'rmsNormForward', constants: [residual ? 1 : 0], pieces: ({ rows = 0 }) => rows },
   });
 }
 
@@ -69,6 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     dx[base + j] ${accumulate ? '+=' : '='} scale * (dy[base + j] * (w[j] + params.offset) - x[base + j] * pull);
   }
 }`,
+    wasm: { name: 'rmsNormBackward', constants: [accumulate ? 1 : 0], pieces: ({ rows }) => rows },
   });
 }
 

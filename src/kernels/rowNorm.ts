@@ -4,6 +4,8 @@
  * `lanes` threads share a row. One is best on software adapters, where barriers are dear and loads are scalar; on a
  * GPU neighbouring lanes read neighbouring values and a tree in workgroup memory adds them up.
  */
+
+import type { Tuning } from '../device/device.ts';
 import {
   type Dispatch,
   defineKernel,
@@ -13,13 +15,12 @@ import {
   read,
   write,
 } from '../device/kernel.ts';
-import type { Tuning } from './matmul.ts';
 
 /** Threads of a row: a power of two. */
 export type Lanes = 1 | 16 | 64 | 256;
 
 export function lanesOf(width: number, tuning: Tuning): Lanes {
-  if (tuning === 'software') return 1;
+  if (tuning !== 'gpu') return 1;
   if (width <= 128) return 16;
   return width <= 1024 ? 64 : 256;
 }
@@ -79,6 +80,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   partials[group.y * params.width + column] = sum;
 }`,
+    wasm: {
+      name: 'rowNormPartials',
+      constants: [stats === 'f32' ? 0 : 1],
+      pieces: (_, [columns, strips]) => columns * strips,
+    },
   });
 }
 
@@ -95,6 +101,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   for (var strip = 0u; strip < params.strips; strip++) { sum += partials[strip * params.width + id.x]; }
   dw[id.x] ${accumulate ? '+=' : '='} sum;
 }`,
+    wasm: { name: 'rowNormSum', constants: [accumulate ? 1 : 0], pieces: (_, [columns]) => columns },
   });
 }
 

@@ -5,6 +5,7 @@
  * one of them. `rowProductsBody.ts` has the loops: bound by reading the weights once, on GPUs by 16-byte loads of
  * neighbouring lanes, on software adapters by lanes side by side that share what they read of x.
  */
+import type { Tuning } from '../device/device.ts';
 import {
   type BufferSpec,
   type Dispatch,
@@ -17,7 +18,7 @@ import {
 } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 import { type Activation, gateWgsl } from './activation.ts';
-import { activations, type NTBuffers, operand, type Tuning, weights } from './matmul.ts';
+import { activations, type NTBuffers, operand, weights } from './matmul.ts';
 import {
   type Chunk,
   codesCode,
@@ -73,14 +74,14 @@ export function rowProductsBuffers<B>({ parts, norm, gate }: Omit<RowProducts<B>
 export function rowProducts<B>(products: RowProducts<B>, tuning: Tuning): Dispatch<B> {
   const { x, m, k, parts, norm, gate } = products;
   const [first] = parts;
-  if (!first || m > MOST_ROWS || (norm && (m > 1 || tuning === 'software')) || (gate && parts.length !== 2)) {
+  if (!first || m > MOST_ROWS || (norm && (m > 1 || tuning !== 'gpu')) || (gate && parts.length !== 2)) {
     throw new AlloyError('internal', `no kernel for ${m} rows of ${parts.length} products`);
   }
   const { format } = first.weight;
   const columns = gate ? first.n : parts.reduce((sum, { n }) => sum + n, 0);
   const frame = rowFrame(tuning, m, columns, gate !== undefined);
   const chunk = chunkOf(tuning, format, k);
-  const leftChunk = tuning === 'software' ? 4 : chunk;
+  const leftChunk = tuning !== 'gpu' ? 4 : chunk;
   const shape: KernelShape = {
     left: operand(activations('left', 'reduction', x, k), leftChunk, Math.max(chunk, leftChunk), false),
     right: operand(weights('reduction', first.weight, k), chunk, chunk, false),

@@ -1,5 +1,5 @@
 /** The loops of `rowProducts.ts`. */
-import type { Tuning } from './matmul.ts';
+import type { Tuning } from '../device/device.ts';
 import { range } from './matmulOperand.ts';
 import type { KernelShape } from './rowProducts.ts';
 
@@ -26,7 +26,7 @@ const [LANES, TEAMS] = [32, 4];
 /** @param columns of all matrices together, a gated pair counted once */
 export function rowFrame(tuning: Tuning, m: number, columns: number, gated: boolean): RowFrame {
   const rows = m <= 1 ? 1 : 2;
-  if (tuning === 'software') {
+  if (tuning !== 'gpu') {
     const cols = gated ? 1 : 2;
     return {
       name: `lane${rows}x${cols}`,

@@ -250,7 +250,7 @@ export class Generator {
   #makePass(rows: number): Pass {
     const { vocabSize, logitCap } = this.#config;
     const tokens = rows === 1 ? this.#next : this.#own(`tokens ${rows}`, rows);
-    const graph = new Graph(this.#device.info.software ? 'software' : 'gpu');
+    const graph = new Graph(this.#device.info.tuning);
     const hidden = decoderHidden(graph, this.#config, this.#weights, {
       tokens,
       batch: 1,

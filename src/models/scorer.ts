@@ -171,7 +171,7 @@ export class Scorer {
       best: own('most likely', rows),
       mass: own('boundary mass', rows),
     };
-    const graph = new Graph(this.#device.info.software ? 'software' : 'gpu', {
+    const graph = new Graph(this.#device.info.tuning, {
       bindingBytes: this.#device.limits.bindingBytes,
     });
     const hidden = decoderHidden(graph, this.#config, this.#weights, {

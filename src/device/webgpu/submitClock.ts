@@ -59,16 +59,17 @@ export function cutIntoSubmits<S extends Costed>(steps: readonly S[], options: C
   };
   for (const step of steps) {
     const ms = options.groups === undefined ? step.cost.ms : undefined;
-    if (ms === undefined || ms > TARGET_MS) {
+    if (ms === undefined) {
       flush();
       const atOnce = options.groups ?? unknown * Math.max(LEAST_SHARE, Math.min(1, SHORT_LOOP / step.turns));
-      const parts = partsOf(step, ms === undefined ? groupsOf(step) / atOnce : ms / TARGET_MS);
-      for (const part of parts) submits.push([part]);
+      for (const part of partsOf(step, groupsOf(step) / atOnce)) submits.push([part]);
       continue;
     }
-    if (sum + ms > TARGET_MS) flush();
-    current.push({ step, base: [0, 0, 0], grid: step.grid, share: 1 });
-    sum += ms;
+    for (const part of partsOf(step, ms / TARGET_MS)) {
+      if (sum + part.share * ms > TARGET_MS) flush();
+      current.push(part);
+      sum += part.share * ms;
+    }
   }
   flush();
   return submits;

@@ -137,7 +137,15 @@ export class WebGpuDevice implements Device {
       (adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|basic render|\bcpu\b/i.test(words));
     return new WebGpuDevice(
       opened,
-      { vendor, architecture, model, description, software, features: new Set(features) },
+      {
+        vendor,
+        architecture,
+        model,
+        description,
+        software,
+        tuning: software ? 'software' : 'gpu',
+        features: new Set(features),
+      },
       options,
     );
   }

@@ -1,0 +1,50 @@
+/*
+ * Compiles the kernels of the WASM device (AssemblyScript, `src/kernels/assembly`) into `dist/kernels`, where the sources
+ * have changed: once for memory that threads share, once for pages that may not share any.
+ */
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { root, SetupError } from './process.mjs';
+
+const sources = join(root, 'src', 'kernels', 'assembly');
+const built = join(root, 'dist', 'kernels');
+
+/** 2 GiB, in pages of 64 KiB: `PAGES` of `src/device/wasm/wasmMemory.ts`. */
+const MAXIMUM_PAGES = 32_768;
+
+const VARIANTS = { 'kernels.shared.wasm': ['--sharedMemory'], 'kernels.wasm': [] };
+
+const FLAGS = ['-O3', '--noAssert', '--runtime', 'stub', '--exportTable', '--importMemory']
+  .concat(['--initialMemory', '1', '--maximumMemory', `${MAXIMUM_PAGES}`])
+  .concat(['--enable', 'threads', '--enable', 'simd']);
+
+function isCurrent() {
+  const newest = [sources, join(sources, 'lib')]
+    .flatMap((folder) => [folder, ...readdirSync(folder).map((name) => join(folder, name))])
+    .concat(join(root, 'scripts', 'setup', 'kernels.mjs'))
+    .reduce((latest, path) => Math.max(latest, statSync(path).mtimeMs), 0);
+  return Object.keys(VARIANTS).every((name) => {
+    const file = join(built, name);
+    return existsSync(file) && statSync(file).mtimeMs > newest;
+  });
+}
+
+/** @returns {Promise<void>} @throws {SetupError} with what the compiler says */
+export async function ensureKernels() {
+  if (isCurrent()) return;
+  mkdirSync(built, { recursive: true });
+  const { default: compiler } = await import('assemblyscript/asc');
+  const entries = readdirSync(sources).filter((name) => name.endsWith('.ts'));
+  for (const [name, more] of Object.entries(VARIANTS)) {
+    // Others may be building, or reading what is there.
+    const draft = join(built, `${name}.${process.pid}`);
+    const { error, stdout, stderr } = await compiler.main([
+      ...entries,
+      ...['--baseDir', sources, '--outFile', draft],
+      ...FLAGS,
+      ...more,
+    ]);
+    if (error) throw new SetupError(`The kernels could not be compiled:\n${stderr}${stdout}`);
+    renameSync(draft, join(built, name));
+  }
+}

@@ -1,0 +1,51 @@
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { AlloyError } from '../../util/errors.ts';
+import { THREAD_SCRIPT, type WasmHost } from './wasmHost.ts';
+
+/** Where the build puts the kernels. */
+const FOLDER = new URL('../../../dist/kernels/', import.meta.url);
+
+const SCRIPT = `
+const { parentPort } = require('node:worker_threads');
+const receive = (start) => parentPort.once('message', start);
+const send = (message) => parentPort.postMessage(message);
+${THREAD_SCRIPT}`;
+
+/** @param threads at most so many; 0 computes on the calling thread, as in a page that may not share memory */
+export function nodeWasmHost(threads = availableParallelism()): WasmHost {
+  return {
+    threads,
+    async kernels(shared) {
+      const file = new URL(shared ? 'kernels.shared.wasm' : 'kernels.wasm', FOLDER);
+      const bytes = await readFile(file).catch((cause) => {
+        throw new AlloyError(
+          'missing-file',
+          'The kernels for the processor have not been built; run npm run build.',
+          { cause },
+        );
+      });
+      return WebAssembly.compile(bytes);
+    },
+    spawn(start, { finished, failed }) {
+      const worker = new Worker(SCRIPT, { eval: true, name: 'alloy' });
+      let ending = false;
+      // A device that nobody closed does not keep the process alive.
+      worker.unref();
+      worker.on('message', finished);
+      worker.on('error', (error) => failed(error instanceof Error ? error.message : String(error)));
+      worker.on('exit', (code) => {
+        if (!ending) failed(`it stopped with code ${code}`);
+      });
+      worker.postMessage(start);
+      return {
+        terminate() {
+          ending = true;
+          worker.terminate();
+        },
+      };
+    },
+    breathe: () => new Promise((resolve) => setImmediate(resolve)),
+  };
+}

@@ -1,0 +1,307 @@
+import { AlloyError } from '../../util/errors.ts';
+import {
+  adapterName,
+  allowedSize,
+  type Device,
+  type DeviceInfo,
+  type DeviceLimits,
+  type DeviceStats,
+  newStats,
+  type Program,
+  type Readback,
+} from '../device.ts';
+import { DeviceBuffer } from '../deviceBuffer.ts';
+import type { Dispatch, Kernel } from '../kernel.ts';
+import { type MemoryKind, MemoryLedger } from '../memoryLedger.ts';
+import { addressOf, type WasmRange } from './wasmBuffer.ts';
+import { type Crew, SoloCrew, ThreadCrew } from './wasmCrew.ts';
+import type { WasmHost } from './wasmHost.ts';
+import { instantiate, type WasmKernels } from './wasmKernels.ts';
+import { WasmMemory } from './wasmMemory.ts';
+import { WasmProgram } from './wasmProgram.ts';
+
+export interface WasmOptions {
+  /** Lower limits than those of the memory. */
+  readonly limits?: Partial<Pick<DeviceLimits, 'bufferBytes' | 'bindingBytes' | 'pieceBytes' | 'totalBytes'>>;
+}
+
+/** What was asked of the device, in order: the crew's programs, and what the calling thread does between them. */
+type Job = { readonly program: number; readonly steps: number } | { readonly act: () => void };
+
+/** The processor as a device: kernels in WebAssembly on several threads, with all buffers in one memory of theirs. */
+export class WasmDevice implements Device {
+  readonly info: DeviceInfo;
+  readonly limits: DeviceLimits;
+  readonly memory: MemoryLedger;
+  readonly stats: DeviceStats;
+  readonly lost: Promise<string>;
+  readonly kernels: WasmKernels;
+  readonly #heap: WasmMemory;
+  readonly #crew: Crew;
+  readonly #kinds = new Map<WasmRange, MemoryKind>();
+  readonly #marks: Promise<void>[] = [];
+  #jobs: Job[] = [];
+  #busy = false;
+  #failure: AlloyError | undefined;
+  #making: DeviceBuffer[] | undefined;
+  #lose: (reason: string) => void = () => undefined;
+
+  private constructor(host: WasmHost, module: WebAssembly.Module, heap: WasmMemory, options: WasmOptions) {
+    this.#heap = heap;
+    const { exports, kernels } = instantiate(module, heap.memory);
+    heap.reserve(exports.heapBase.value);
+    this.kernels = kernels;
+    this.lost = new Promise((resolve) => {
+      this.#lose = resolve;
+    });
+    this.#crew = heap.shared
+      ? new ThreadCrew(host, module, heap, (reason) => this.#fail(reason))
+      : new SoloCrew(host, heap, exports);
+    const { threads } = this.#crew;
+    const description = `the processor (WebAssembly, ${threads === 1 ? 'one thread' : `${threads} threads`})`;
+    this.info = {
+      vendor: '',
+      architecture: '',
+      model: '',
+      description,
+      software: true,
+      tuning: 'wasm',
+      features: new Set(['simd', ...(heap.shared ? ['threads'] : [])]),
+    };
+    this.limits = {
+      bufferBytes: heap.maximumBytes,
+      bindingBytes: heap.maximumBytes,
+      workgroupBytes: 0,
+      workgroupThreads: 1,
+      storageBuffers: 32,
+      totalBytes: heap.maximumBytes - RESERVED_BYTES,
+      pieceBytes: Number.POSITIVE_INFINITY,
+      ...options.limits,
+    };
+    this.memory = new MemoryLedger(this.limits.totalBytes);
+    this.stats = newStats(this.memory);
+  }
+
+  /** @throws AlloyError `missing-file` without compiled kernels; `out-of-memory` where no memory is granted */
+  static async open(host: WasmHost, options: WasmOptions = {}): Promise<WasmDevice> {
+    const shared = host.threads > 0;
+    const module = await host.kernels(shared);
+    return new WasmDevice(host, module, WasmMemory.open(shared), options);
+  }
+
+  get name(): string {
+    return adapterName(this.info);
+  }
+
+  get threads(): number {
+    return this.#crew.threads;
+  }
+
+  createBuffer(bytes: number, label: string, kind: MemoryKind = 'scratch'): DeviceBuffer {
+    const size = allowedSize(bytes, label, this.limits);
+    this.memory.add(kind, size, label);
+    let address: number;
+    try {
+      address = this.#heap.take(size, label);
+    } catch (error) {
+      this.memory.remove(kind, size);
+      throw error;
+    }
+    this.stats.buffersMade++;
+    const range: WasmRange = { size, address };
+    this.#kinds.set(range, kind);
+    const made = new DeviceBuffer(range, 0, size, label);
+    this.#making?.push(made);
+    return made;
+  }
+
+  destroyBuffer(buffer: DeviceBuffer): void {
+    const range = buffer.memory as WasmRange;
+    const kind = this.#kinds.get(range);
+    if (kind === undefined) return;
+    this.#kinds.delete(range);
+    this.memory.remove(kind, range.size);
+    this.#enqueue({ act: () => this.#heap.give(range.address) });
+  }
+
+  createFrom(data: ArrayBufferView<ArrayBuffer>, label: string, kind?: MemoryKind): DeviceBuffer {
+    const buffer = this.createBuffer(data.byteLength, label, kind);
+    this.#write(buffer, data, 0);
+    return buffer;
+  }
+
+  allOrNothing<T>(make: () => T): T {
+    const outer = this.#making;
+    const mine: DeviceBuffer[] = [];
+    this.#making = mine;
+    try {
+      const made = make();
+      outer?.push(...mine);
+      return made;
+    } catch (error) {
+      for (const buffer of mine) this.destroyBuffer(buffer);
+      throw error;
+    } finally {
+      this.#making = outer;
+    }
+  }
+
+  async settled(): Promise<void> {
+    this.check();
+  }
+
+  upload(buffer: DeviceBuffer, data: ArrayBufferView<ArrayBuffer>, offset = 0): void {
+    if (offset + data.byteLength > buffer.bytes) {
+      throw new AlloyError(
+        'internal',
+        `upload of ${data.byteLength} bytes at ${offset} overruns "${buffer.label}" (${buffer.bytes})`,
+      );
+    }
+    if (!this.#busy) {
+      this.#write(buffer, data, offset);
+      return;
+    }
+    const copy = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+    this.#enqueue({ act: () => this.#write(buffer, copy, offset) });
+  }
+
+  async download(buffer: DeviceBuffer, offset = 0, bytes = buffer.bytes - offset): Promise<ArrayBuffer> {
+    this.stats.readbacks++;
+    return this.#after(() => {
+      const copy = new Uint8Array(bytes);
+      copy.set(this.#heap.bytes(addressOf(buffer) + offset, bytes));
+      return copy.buffer;
+    });
+  }
+
+  async downloadF32(
+    buffer: DeviceBuffer,
+    elements = buffer.bytes / 4,
+    offsetBytes = 0,
+  ): Promise<Float32Array<ArrayBuffer>> {
+    return new Float32Array(await this.download(buffer, offsetBytes, elements * 4));
+  }
+
+  async downloadU32(
+    buffer: DeviceBuffer,
+    elements = buffer.bytes / 4,
+    offsetBytes = 0,
+  ): Promise<Uint32Array<ArrayBuffer>> {
+    return new Uint32Array(await this.download(buffer, offsetBytes, elements * 4));
+  }
+
+  readback(source: DeviceBuffer, depth = 2): Readback {
+    let free = depth;
+    return {
+      get ready() {
+        return free > 0;
+      },
+      read: async (program) => {
+        if (free === 0) throw new AlloyError('internal', `${source.label}: too many reads at once`);
+        free--;
+        program?.submit();
+        const copy = await this.download(source, 0, Math.ceil(source.bytes / 4) * 4);
+        free++;
+        return copy;
+      },
+      dispose: () => undefined,
+    };
+  }
+
+  async compile(kernels: Iterable<Kernel>): Promise<void> {
+    for (const kernel of kernels) this.kernels.numberOf(kernel);
+  }
+
+  record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {
+    return new WasmProgram(this, dispatches, label);
+  }
+
+  run(dispatches: readonly Dispatch<DeviceBuffer>[], label = 'once'): void {
+    const program = this.record(dispatches, label);
+    program.submit();
+    program.dispose();
+  }
+
+  /** @param program address of its first step */
+  submit(program: number, steps: number): void {
+    this.stats.submits++;
+    this.#enqueue({ program, steps });
+  }
+
+  async throttle(depth = 2): Promise<void> {
+    const mark = this.#after(() => undefined);
+    // Whoever waits for it hears of a failure; a mark that nobody waits for any more has nothing to say.
+    mark.catch(() => undefined);
+    this.#marks.push(mark);
+    while (this.#marks.length > depth) await this.#marks.shift();
+    this.check();
+  }
+
+  async idle(): Promise<void> {
+    this.#marks.length = 0;
+    await this.#after(() => undefined);
+    this.check();
+  }
+
+  check(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  dispose(): void {
+    this.#fail('it was closed');
+    this.#crew.dispose();
+  }
+
+  #write(buffer: DeviceBuffer, data: ArrayBufferView<ArrayBuffer>, offset: number): void {
+    const source = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    this.#heap.bytes(addressOf(buffer) + offset, data.byteLength).set(source);
+  }
+
+  /** The result of `act` once everything that was asked for before is done. */
+  #after<T>(act: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure) return reject(this.#failure);
+      this.#enqueue({
+        act: () => {
+          if (this.#failure) reject(this.#failure);
+          else resolve(act());
+        },
+      });
+    });
+  }
+
+  #enqueue(job: Job): void {
+    this.#jobs.push(job);
+    this.#pump();
+  }
+
+  #pump(): void {
+    while (!this.#busy) {
+      const job = this.#jobs.shift();
+      if (!job) return;
+      if ('act' in job) job.act();
+      else if (!this.#failure) {
+        this.#busy = true;
+        this.#crew
+          .run(job.program, job.steps)
+          .catch((error: unknown) => this.#fail(error instanceof Error ? error.message : String(error)))
+          .then(() => {
+            this.#busy = false;
+            this.#pump();
+          });
+      }
+    }
+  }
+
+  #fail(reason: string): void {
+    if (this.#failure) return;
+    this.#failure = new AlloyError(
+      'device-lost',
+      `The processor's threads were lost (${reason}); open the device again and resume from the last checkpoint.`,
+    );
+    this.#lose(reason);
+  }
+}
+
+/** Of the memory, for the kernels' own data, the crew and what the gaps between buffers cost. */
+const RESERVED_BYTES = 64 * 1024 * 1024;

@@ -1,0 +1,12 @@
+/** Memory of this thread alone, for what a kernel keeps while it runs (panels of a product, scores of a block). */
+
+let base: usize = 0;
+
+export function setScratch(address: usize): void {
+  base = address;
+}
+
+/** `SCRATCH_BYTES` of `src/device/wasm/crew.ts`, aligned to 256 bytes; whatever was there last. */
+export function scratch(): usize {
+  return base;
+}

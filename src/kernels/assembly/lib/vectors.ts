@@ -1,0 +1,29 @@
+/** Loops over rows of f32, four at a time and the rest one by one. */
+
+/** The four lanes together. */
+export function sumOf(lanes: v128): f32 {
+  return (
+    f32x4.extract_lane(lanes, 0) +
+    f32x4.extract_lane(lanes, 1) +
+    (f32x4.extract_lane(lanes, 2) + f32x4.extract_lane(lanes, 3))
+  );
+}
+
+/** Σ a[j] b[j] in two strands. */
+export function dot(a: usize, b: usize, count: u32): f32 {
+  let even = f32x4.splat(0);
+  let odd = f32x4.splat(0);
+  const pairs = count & ~7;
+  let j: u32 = 0;
+  for (; j < pairs; j += 8) {
+    const at: usize = j << 2;
+    even = f32x4.add(even, f32x4.mul(v128.load(a + at), v128.load(b + at)));
+    odd = f32x4.add(odd, f32x4.mul(v128.load(a + at, 16), v128.load(b + at, 16)));
+  }
+  let sum = sumOf(f32x4.add(even, odd));
+  for (; j < count; j++) {
+    const at: usize = j << 2;
+    sum += load<f32>(a + at) * load<f32>(b + at);
+  }
+  return sum;
+}
