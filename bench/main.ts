@@ -216,7 +216,7 @@ function write(report: BenchReport, options: Options): void {
 }
 
 if (process.argv[2] === '--worker') {
-  await serveEngine(process.argv[3] ?? '');
+  await serveEngine(process.argv[3] ?? '', process.argv[4]);
 } else {
   try {
     process.exit(await main(process.argv.slice(2)));

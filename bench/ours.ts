@@ -1,14 +1,23 @@
 /** Alloy's own engine: train steps, generation and the matrix product kernel. */
+import type { Device } from '../src/device/device.ts';
+import { nodeWasmHost } from '../src/device/wasm/nodeWasmHost.ts';
+import { WasmDevice } from '../src/device/wasm/wasmDevice.ts';
 import { WebGpuDevice } from '../src/device/webgpu/webGpuDevice.ts';
 import { matmulNT } from '../src/kernels/matmul.ts';
 import type { BenchEngine, MatmulCase, MatmulRunner } from './engine.ts';
 import { matmulInput, matmulWeights, packedWeights } from './matmulCase.ts';
 import { openDecode } from './oursDecode.ts';
 import { openLora, openStep } from './oursTrain.ts';
+import { type Target, WEBGPU } from './target.ts';
 import { watch } from './watch.ts';
 
-export async function openOurs(): Promise<BenchEngine> {
-  const device = await WebGpuDevice.open();
+/** Beside the bundled bench; the build puts them there. */
+const KERNELS = new URL('../kernels/', import.meta.url);
+
+export async function openOurs(target: Target = WEBGPU): Promise<BenchEngine> {
+  const device = await (target.device === 'webgpu'
+    ? WebGpuDevice.open()
+    : WasmDevice.open(nodeWasmHost(target.threads, KERNELS)));
   const watched = watch(device);
   const fresh = <T>(open: () => T): T => {
     watched.reset();
@@ -25,12 +34,12 @@ export async function openOurs(): Promise<BenchEngine> {
   };
 }
 
-function openMatmul(device: WebGpuDevice, matmulCase: MatmulCase): MatmulRunner {
+function openMatmul(device: Device, matmulCase: MatmulCase): MatmulRunner {
   const { rows: m, outputs: n, inputs: k } = matmulCase;
   const x = device.createFrom(matmulInput(matmulCase), 'x');
   const y = device.createBuffer(4 * m * n, 'y');
   const weight = matmulCase.weights === 'f32' ? f32Weight(device, matmulCase) : q4Weight(device, matmulCase);
-  const product = matmulNT({ x, weight, y }, { m, n, k }, device.info.software ? 'software' : 'gpu');
+  const product = matmulNT({ x, weight, y }, { m, n, k }, device.info.tuning);
   const program = device.record([product], matmulCase.name);
   return {
     async run(count) {
@@ -44,12 +53,12 @@ function openMatmul(device: WebGpuDevice, matmulCase: MatmulCase): MatmulRunner 
   };
 }
 
-function f32Weight(device: WebGpuDevice, matmulCase: MatmulCase) {
+function f32Weight(device: Device, matmulCase: MatmulCase) {
   return { format: { kind: 'f32' as const }, data: device.createFrom(matmulWeights(matmulCase), 'W') };
 }
 
 /** The same nibbles and scales as in the ONNX model; the zero point becomes the minimum −8 · scale. */
-function q4Weight(device: WebGpuDevice, matmulCase: MatmulCase) {
+function q4Weight(device: Device, matmulCase: MatmulCase) {
   const { nibbles, scales } = packedWeights(matmulCase);
   const pairs = new Float32Array(2 * scales.length);
   scales.forEach((scale, group) => {

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { type Target, targetName, WEBGPU } from './target.ts';
 import type { Reply, Request } from './worker.ts';
 
 /** An engine in a process of its own, as the parent sees it. */
@@ -12,9 +13,14 @@ export class RemoteEngine {
    * @param program the bundled bench, which serves an engine when started with `--worker NAME`
    * @param environment added to that of this process
    */
-  constructor(program: string, name: string, environment: Readonly<Record<string, string>> = {}) {
+  constructor(
+    program: string,
+    name: string,
+    target: Target = WEBGPU,
+    environment: Readonly<Record<string, string>> = {},
+  ) {
     this.name = name;
-    this.#child = fork(program, ['--worker', name], {
+    this.#child = fork(program, ['--worker', name, targetName(target)], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: { ...process.env, ...environment },
     });

@@ -5,14 +5,18 @@
 import type { DecodeCase, LoraCase } from './decodeCase.ts';
 import type { BenchEngine, BestToken, DecodeRunner, MatmulCase, MatmulRunner, Stepper } from './engine.ts';
 import { provideNavigatorGpu } from './navigatorGpu.ts';
+import { type Target, targetOf } from './target.ts';
 import type { TrainCase } from './trainCase.ts';
 import type { KernelTime } from './watch.ts';
 
-export const ENGINES: Readonly<Record<string, () => Promise<BenchEngine>>> = {
-  alloy: async () => (await import('./ours.ts')).openOurs(),
-  'jax-js': async () => (await import('./peers/jaxjs.ts')).openJaxJs(),
+export const ENGINES: Readonly<Record<string, (target: Target) => Promise<BenchEngine>>> = {
+  alloy: async (target) => (await import('./ours.ts')).openOurs(target),
+  'jax-js': async ({ device }) => (await import('./peers/jaxjs.ts')).openJaxJs(device),
   tfjs: async () => (await import('./peers/tfjs.ts')).openTfjs(),
-  'onnxruntime-web': async () => (await import('./peers/ort.ts')).openOrt(),
+  'onnxruntime-web': async ({ device, threads }) =>
+    device === 'webgpu'
+      ? (await import('./peers/ort.ts')).openOrt()
+      : (await import('./peers/ortWasm.ts')).openOrtWasm(threads),
 };
 
 export type Request =
@@ -44,8 +48,12 @@ export interface Reply {
   readonly row?: readonly number[];
 }
 
-/** Serves requests from the parent process until it goes away. */
-export async function serveEngine(name: string): Promise<void> {
+/**
+ * Serves requests from the parent process until it goes away.
+ * @param on what it shall compute on; see `targetOf`
+ */
+export async function serveEngine(name: string, on: string | undefined): Promise<void> {
+  const target = targetOf(on);
   let engine: BenchEngine | undefined;
   let stepper: Stepper | undefined;
   let runner: MatmulRunner | undefined;
@@ -54,8 +62,8 @@ export async function serveEngine(name: string): Promise<void> {
   async function handle(request: Request): Promise<Omit<Reply, 'ms'>> {
     switch (request.kind) {
       case 'open':
-        await provideNavigatorGpu();
-        engine = await ENGINES[name]?.();
+        if (target.device === 'webgpu') await provideNavigatorGpu();
+        engine = await ENGINES[name]?.(target);
         if (!engine) throw new Error(`there is no engine "${name}"`);
         return { version: engine.version };
       case 'openStep':

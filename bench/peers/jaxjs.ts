@@ -170,8 +170,8 @@ async function openMatmul(matmulCase: MatmulCase): Promise<MatmulRunner> {
   };
 }
 
-export async function openJaxJs(): Promise<BenchEngine> {
-  await init('webgpu');
-  defaultDevice('webgpu');
+export async function openJaxJs(device: 'webgpu' | 'wasm' = 'webgpu'): Promise<BenchEngine> {
+  await init(device);
+  defaultDevice(device);
   return { name: 'jax-js', version: '0.1.25', openStep, openMatmul };
 }

@@ -95,6 +95,7 @@ export async function openOrt(): Promise<BenchEngine> {
     name: 'onnxruntime-web',
     version: ort.env.versions.web ?? '',
     openMatmul: (matmulCase) => openMatmul(device, matmulCase),
-    openDecode: (decodeCase) => openOrtDecode(device, decodeCase),
+    openDecode: (decodeCase) =>
+      openOrtDecode(ort, { executionProviders: [{ name: 'webgpu', device }] }, 'gpu-buffer', decodeCase),
   };
 }

@@ -1,8 +1,8 @@
 /**
- * Generation as transformers.js does it: one run of onnxruntime-web a token, the cache from run to run on the GPU, logits
+ * Generation as transformers.js does it: one run of onnxruntime-web a token, the cache from run to run where it is computed, logits
  * read back and the next token chosen on the host. Tokens are embedded on the host, which costs it nothing.
  */
-import * as ort from 'onnxruntime-web/webgpu';
+import type * as Ort from 'onnxruntime-web';
 import {
   BEST,
   DECODE_BLOCK,
@@ -16,19 +16,25 @@ import { decoderModel } from '../onnxDecoder.ts';
 
 const EMBEDDING = 'model.embed_tokens.weight';
 
-export async function openOrtDecode(device: GPUDevice, decodeCase: DecodeCase): Promise<DecodeRunner> {
+/** @param cacheLocation where the cache stays */
+export async function openOrtDecode(
+  ort: typeof Ort,
+  options: Ort.InferenceSession.SessionOptions,
+  cacheLocation: 'gpu-buffer' | 'cpu',
+  decodeCase: DecodeCase,
+): Promise<DecodeRunner> {
   const { width, kvHeads, headDim, layers, vocabSize } = decodeConfig(decodeCase);
   const cache = layers.flatMap((_, layer) => [`${layer}.key`, `${layer}.value`]);
   const session = await ort.InferenceSession.create(decoderModel(decodeCase), {
-    executionProviders: [{ name: 'webgpu', device }],
+    ...options,
     preferredOutputLocation: {
       logits: 'cpu',
-      ...Object.fromEntries(cache.map((name) => [`present.${name}`, 'gpu-buffer'] as const)),
+      ...Object.fromEntries(cache.map((name) => [`present.${name}`, cacheLocation] as const)),
     },
   });
   const embed = embedder(decodeCase, width);
   let past = cache.map(
-    (): ort.Tensor => new ort.Tensor('float32', new Float32Array(0), [1, kvHeads, 0, headDim]),
+    (): Ort.Tensor => new ort.Tensor('float32', new Float32Array(0), [1, kvHeads, 0, headDim]),
   );
   let length = 0;
 
@@ -41,7 +47,7 @@ export async function openOrtDecode(device: GPUDevice, decodeCase: DecodeCase): 
       ...Object.fromEntries(cache.map((name, index) => [`past.${name}`, past[index]])),
     });
     for (const tensor of past) tensor.dispose();
-    past = cache.map((name) => outputs[`present.${name}`] as ort.Tensor);
+    past = cache.map((name) => outputs[`present.${name}`] as Ort.Tensor);
     const logits = (await outputs.logits?.getData()) as Float32Array;
     return logits.subarray(logits.length - vocabSize);
   }

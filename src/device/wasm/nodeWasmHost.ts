@@ -13,12 +13,15 @@ const receive = (start) => parentPort.once('message', start);
 const send = (message) => parentPort.postMessage(message);
 ${THREAD_SCRIPT}`;
 
-/** @param threads at most so many; 0 computes on the calling thread, as in a page that may not share memory */
-export function nodeWasmHost(threads = availableParallelism()): WasmHost {
+/**
+ * @param threads at most so many; 0 computes on the calling thread, as in a page that may not share memory
+ * @param folder where the compiled kernels lie
+ */
+export function nodeWasmHost(threads = availableParallelism(), folder = FOLDER): WasmHost {
   return {
     threads,
     async kernels(shared) {
-      const file = new URL(shared ? 'kernels.shared.wasm' : 'kernels.wasm', FOLDER);
+      const file = new URL(shared ? 'kernels.shared.wasm' : 'kernels.wasm', folder);
       const bytes = await readFile(file).catch((cause) => {
         throw new AlloyError(
           'missing-file',
