@@ -27,3 +27,18 @@ export function dot(a: usize, b: usize, count: u32): f32 {
   }
   return sum;
 }
+
+/** The last `count` (1 to 3) values of a row; the other lanes hold `filler`. */
+export function loadPart(p: usize, count: u32, filler: f32): v128 {
+  let lanes = f32x4.replace_lane(f32x4.splat(filler), 0, load<f32>(p));
+  if (count > 1) lanes = f32x4.replace_lane(lanes, 1, load<f32>(p, 4));
+  if (count > 2) lanes = f32x4.replace_lane(lanes, 2, load<f32>(p, 8));
+  return lanes;
+}
+
+/** Writes the first `count` (1 to 3) lanes. */
+export function storePart(p: usize, lanes: v128, count: u32): void {
+  store<f32>(p, f32x4.extract_lane(lanes, 0));
+  if (count > 1) store<f32>(p, f32x4.extract_lane(lanes, 1), 4);
+  if (count > 2) store<f32>(p, f32x4.extract_lane(lanes, 2), 8);
+}
