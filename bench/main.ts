@@ -30,6 +30,7 @@ import {
 import { targetRows } from './targets.ts';
 import { findTorch, measureTorch } from './torch.ts';
 import { LARGE, SMALL } from './trainCase.ts';
+import { benchWasm } from './wasm.ts';
 import { ENGINES, serveEngine } from './worker.ts';
 
 const PROGRAM = fileURLToPath(import.meta.url);
@@ -159,6 +160,14 @@ async function main(args: string[]): Promise<number> {
   if (args.includes('--help')) {
     print(usage(Object.keys(ENGINES)));
     return 0;
+  }
+  if (args[0] === 'wasm') {
+    const { seconds } = readOptions(args.slice(1), Object.keys(ENGINES));
+    const webgpu = await describeAdapter().then(
+      () => true,
+      () => false,
+    );
+    return benchWasm(PROGRAM, { seconds, webgpu }, print);
   }
   const options = readOptions(args, Object.keys(ENGINES));
   const machine = { cores: availableParallelism(), load: loadavg()[0] ?? 0 };

@@ -2,7 +2,6 @@ import type { LoraCase } from './decodeCase.ts';
 import type { MatmulCase } from './engine.ts';
 import { expectedRow, matmulFlops } from './matmulCase.ts';
 import { RemoteEngine } from './remoteEngine.ts';
-import { WEBGPU } from './target.ts';
 import { SMALL, SMALL_LOSSES, stepFlops, type TrainCase } from './trainCase.ts';
 import type { Request } from './worker.ts';
 
@@ -186,7 +185,7 @@ export async function measureColdStart(
   name: string,
   trainCase: TrainCase,
 ): Promise<{ ms: number; pipelines: number }> {
-  const engine = new RemoteEngine(program, name, WEBGPU, NO_CACHES);
+  const engine = new RemoteEngine(program, name, { environment: NO_CACHES });
   try {
     const asked = [
       await engine.ask({ kind: 'open' }),

@@ -11,15 +11,19 @@ export class RemoteEngine {
 
   /**
    * @param program the bundled bench, which serves an engine when started with `--worker NAME`
-   * @param environment added to that of this process
+   * @param options.label what it is called among the results; its name unless told
+   * @param options.environment added to that of this process
    */
   constructor(
     program: string,
     name: string,
-    target: Target = WEBGPU,
-    environment: Readonly<Record<string, string>> = {},
+    {
+      target = WEBGPU,
+      label = name,
+      environment = {},
+    }: { target?: Target; label?: string; environment?: Readonly<Record<string, string>> } = {},
   ) {
-    this.name = name;
+    this.name = label;
     this.#child = fork(program, ['--worker', name, targetName(target)], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: { ...process.env, ...environment },

@@ -5,6 +5,7 @@
 import { copyFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { bundle } from './setup/bundle.mjs';
+import { ensureKernels } from './setup/kernels.mjs';
 import { ensureModules } from './setup/modules.mjs';
 import { packBench } from './setup/packBench.mjs';
 import { root, run, runMain, SetupError, say } from './setup/process.mjs';
@@ -26,9 +27,14 @@ async function main() {
     await packBench(folder, resolve(target));
     return 0;
   }
-  const driver = await ensureVulkan();
-  say(`WebGPU adapter of Dawn: ${adapterName(driver.adapter)}`);
-  return run(process.execPath, [join(folder, 'main.mjs'), ...args], { env: driver.env });
+  await ensureKernels();
+  const driver = await ensureVulkan().catch((error) => {
+    // The WASM device needs none; it is only not compared with WebGPU then.
+    if (args[0] === 'wasm') return undefined;
+    throw error;
+  });
+  if (driver) say(`WebGPU adapter of Dawn: ${adapterName(driver.adapter)}`);
+  return run(process.execPath, [join(folder, 'main.mjs'), ...args], { env: driver?.env ?? {} });
 }
 
 await runMain(main);

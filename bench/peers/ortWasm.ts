@@ -19,7 +19,8 @@ async function openMatmul(ort: typeof Ort, matmulCase: MatmulCase): Promise<Matm
     },
     async firstRow() {
       const { y } = await session.run({ x });
-      return Float32Array.from((y?.data as Float32Array).slice(0, matmulCase.outputs));
+      if (!y) throw new Error('the model has no output y');
+      return Float32Array.from((y.data as Float32Array).slice(0, matmulCase.outputs));
     },
   };
 }

@@ -34,7 +34,7 @@ export async function ensureKernels() {
   if (isCurrent()) return;
   mkdirSync(built, { recursive: true });
   const { default: compiler } = await import('assemblyscript/asc');
-  const entries = readdirSync(sources).filter((name) => name.endsWith('.ts'));
+  const entries = readdirSync(sources).filter((name) => /(?<!\.test)\.ts$/.test(name));
   for (const [name, more] of Object.entries(VARIANTS)) {
     // Others may be building, or reading what is there.
     const draft = join(built, `${name}.${process.pid}`);

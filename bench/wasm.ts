@@ -1,0 +1,165 @@
+/*
+ * `npm run bench -- wasm`: the WASM device against the WebAssembly of others, on one thread and on all of them, and
+ * against our own WebGPU. Every engine has a process of its own; those of one comparison take turns.
+ */
+import { availableParallelism, loadavg } from 'node:os';
+import { DECODE } from './decodeCase.ts';
+import type { MatmulCase } from './engine.ts';
+import { type Failure, measureMatmul, measureStep, type Suite } from './measure.ts';
+import { measureDecode } from './measureDecode.ts';
+import { RemoteEngine } from './remoteEngine.ts';
+import { decodeTable, loadWords, matmulTable, OURS, ratiosOf, stepTable, targetTable } from './report.ts';
+import { type Target, WEBGPU, wasmOn } from './target.ts';
+import { digits, type TargetRow } from './targetRow.ts';
+import { SMALL } from './trainCase.ts';
+
+const F32: MatmulCase = { name: 'f32 1024³', rows: 1024, outputs: 1024, inputs: 1024, weights: 'f32' };
+const PRODUCTS: readonly MatmulCase[] = [
+  { name: 'f32 512³', rows: 512, outputs: 512, inputs: 512, weights: 'f32' },
+  F32,
+  { name: '4-bit 1024³', rows: 1024, outputs: 1024, inputs: 1024, weights: 'q4' },
+];
+const ORT = 'onnxruntime-web';
+const OWN_WEBGPU = 'alloy on WebGPU';
+
+export interface WasmOptions {
+  readonly seconds: number;
+  /** Whether a WebGPU adapter is there to compare with. */
+  readonly webgpu: boolean;
+}
+
+interface Figures {
+  readonly steps: Suite<{ engine: string; medianMs: number }>;
+  readonly matmuls: readonly Suite<{ engine: string; bestMs: number; gflops: number }>[];
+  readonly decodes: Suite<{ engine: string; msPerToken: number; firstMs: number }>;
+}
+
+class Comparison {
+  readonly #program: string;
+  readonly #print: (text: string) => void;
+  readonly failures: Failure[] = [];
+
+  constructor(program: string, print: (text: string) => void) {
+    this.#program = program;
+    this.#print = print;
+  }
+
+  /** All measurements on so many threads. @param others engines that step beside the WASM ones */
+  async measure(
+    threads: number,
+    seconds: number,
+    others: readonly [string, Target, string][],
+  ): Promise<Figures> {
+    const on = wasmOn(threads);
+    const words = `${threads} ${threads === 1 ? 'thread' : 'threads'}`;
+    const step = await this.#between(
+      [[OURS, on], ...(threads === 1 ? ([['jax-js', on]] as const) : []), ...others],
+      (engines) => measureStep(engines, SMALL, { seconds, maxRounds: 30 }),
+    );
+    this.#print(`\nTrain step "${SMALL.name}", ${words}\n${stepTable(step)}`);
+    const matmuls = [];
+    for (const product of PRODUCTS) {
+      const suite = await this.#between(
+        [
+          [OURS, on],
+          [ORT, on],
+        ],
+        (engines) => measureMatmul(engines, product),
+      );
+      this.#print(`\nProduct ${product.name}, ${words}\n${matmulTable(suite)}`);
+      matmuls.push(suite);
+    }
+    const decodes = await this.#between(
+      [
+        [OURS, on],
+        [ORT, on],
+      ],
+      (engines) => measureDecode(engines, DECODE),
+    );
+    this.#print(`\nGeneration: ${DECODE.name}, ${words}\n${decodeTable(decodes)}`);
+    return { steps: step, matmuls, decodes };
+  }
+
+  async #between<R>(
+    wanted: readonly (readonly [name: string, target: Target, label?: string])[],
+    measure: (engines: readonly RemoteEngine[]) => Promise<Suite<R>>,
+  ): Promise<Suite<R>> {
+    const engines: RemoteEngine[] = [];
+    try {
+      for (const [name, target, label] of wanted) {
+        const engine = new RemoteEngine(this.#program, name, { target, ...(label && { label }) });
+        engines.push(engine);
+        await engine.ask({ kind: 'open' });
+      }
+      const suite = await measure(engines);
+      this.failures.push(...suite.failures);
+      return suite;
+    } finally {
+      for (const engine of engines) engine.close();
+    }
+  }
+}
+
+function against<R extends { readonly engine: string }>(
+  suite: Suite<R> | undefined,
+  peer: string,
+  ms: (result: R) => number,
+): Pick<TargetRow, 'value' | 'note'> {
+  const ours = suite?.results.find(({ engine }) => engine === OURS);
+  const value = suite && ratiosOf(suite.results, ms)[peer];
+  if (!ours || value === undefined) return { value: undefined, note: 'not measured in this run' };
+  return { value, note: `${digits(ms(ours))} ms, ${peer} ${digits(value * ms(ours))} ms` };
+}
+
+function rowsOf({ steps, matmuls, decodes }: Figures, threads: number): TargetRow[] {
+  const words = threads === 1 ? '1 thread' : `${threads} threads`;
+  const times = (what: string, target: number | undefined, from: Pick<TargetRow, 'value' | 'note'>) =>
+    ({ what: `${what}, ${words}`, unit: '×', target, less: false, ...from }) as const;
+  const product = (name: string) =>
+    against(
+      matmuls.find((one) => one.name === name),
+      ORT,
+      ({ bestMs }) => bestMs,
+    );
+  return [
+    times('f32 product 1024³ against onnxruntime-web', 0.9, product(F32.name)),
+    times('4-bit product 1024³ against onnxruntime-web', undefined, product('4-bit 1024³')),
+    ...(threads === 1
+      ? [
+          times(
+            'train step, small, against jax-js',
+            1,
+            against(steps, 'jax-js', ({ medianMs }) => medianMs),
+          ),
+        ]
+      : [
+          times(
+            'train step, small, against our WebGPU here',
+            4,
+            against(steps, OWN_WEBGPU, ({ medianMs }) => medianMs),
+          ),
+        ]),
+    times(
+      'greedy generation against onnxruntime-web',
+      1.2,
+      against(decodes, ORT, ({ msPerToken }) => msPerToken),
+    ),
+  ];
+}
+
+/** @returns the exit code */
+export async function benchWasm(
+  program: string,
+  { seconds, webgpu }: WasmOptions,
+  print: (text: string) => void,
+): Promise<number> {
+  const threads = availableParallelism();
+  print(loadWords({ cores: threads, load: loadavg()[0] ?? 0 }));
+  const comparison = new Comparison(program, print);
+  const many = await comparison.measure(threads, seconds, webgpu ? [[OURS, WEBGPU, OWN_WEBGPU]] : []);
+  const one = await comparison.measure(1, seconds, []);
+  const rows = [...rowsOf(many, threads), ...rowsOf(one, 1)];
+  print(`\n${targetTable(rows)}`);
+  for (const { engine, what, reason } of comparison.failures) print(`\nFAILED ${engine}, ${what}: ${reason}`);
+  return comparison.failures.length > 0 ? 1 : 0;
+}
