@@ -32,12 +32,17 @@ const PLACE = `
   let at = (run / params.groups) * params.stride + params.offset + (run % params.groups) * params.groupStride
     + i % params.width;`;
 
+function runs({ count, width }: Record<keyof typeof PARAMS, number>): number {
+  return count / width;
+}
+
 const takeKernel = defineKernel({
   name: 'columns.take',
   buffers: { fused: read('f32'), packed: write('f32') },
   params: PARAMS,
   code: forEachElement(`${PLACE}
   packed[i] = fused[at];`),
+  wasm: { name: 'columnsTake', pieces: runs },
 });
 
 function putKernel(accumulate: boolean) {
@@ -47,6 +52,7 @@ function putKernel(accumulate: boolean) {
     params: PARAMS,
     code: forEachElement(`${PLACE}
   fused[at] ${accumulate ? '+=' : '='} packed[i];`),
+    wasm: { name: 'columnsPut', constants: [accumulate ? 1 : 0], pieces: runs },
   });
 }
 

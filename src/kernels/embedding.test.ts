@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnDevice, testValues } from '../device/testing.ts';
+import { runOnDevice, TEST_TUNINGS, testValues } from '../device/testing.ts';
 import { embeddingBackward, embeddingForward, tokenSegments, tokenSegmentWords } from './embedding.ts';
 import { packMatrix } from './quantize.ts';
 import { centralDifferences, dotProduct, poisoned, worstError } from './reference/compare.ts';
@@ -88,7 +88,7 @@ describe.each(formats.map((format) => [formatName(format), format] as const))(
   },
 );
 
-describe.each(['software', 'gpu'] as const)('gradient, tuned for %s', (tuning) => {
+describe.each(TEST_TUNINGS)('gradient, tuned for %s', (tuning) => {
   test.each([
     [1, 5, 4],
     [17, 33, 40],

@@ -65,6 +65,12 @@ function tableWgsl(format: WeightFormat): string {
   }
 }
 
+/** The format as the kernel in WASM is told it. */
+function wasmFormat(format: WeightFormat): number[] {
+  if (format.kind !== 'affine') return [format.kind === 'f32' ? 0 : 1, 0, 0, 0];
+  return [2, format.bits, format.group, pairWords(format)];
+}
+
 function forwardKernel(format: WeightFormat): Kernel {
   const affine = format.kind === 'affine';
   const scales: Record<string, BufferSpec> = affine ? { scales: read('u32') } : {};
@@ -96,6 +102,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (source >= params.rowCount) { return; }
   y[i] = params.scale * table_value(source, i % params.width);
 }`,
+    wasm: { name: 'embeddingForward', constants: wasmFormat(format), pieces: ({ rows = 0 }) => rows },
   });
 }
 
@@ -175,6 +182,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let i = linear_group(group) * ${THREADS}u + lane;
   if (i < params.count) { dw[i] = 0.0; }
 }`,
+  wasm: { name: 'embeddingClear', pieces: ({ count }) => count / 16_384 },
 });
 
 const COLUMNS = 64;
@@ -215,6 +223,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }${merge}
   if (inside) { dw[into * params.width + column] += params.scale * sum; }
 }`,
+    wasm: { name: 'embeddingBackward', pieces: ({ rows, width }) => rows * Math.ceil(width / COLUMNS) },
   });
 }
 

@@ -33,6 +33,11 @@ function forwardKernel(cached: boolean): Kernel {
     code: forEachElement(`
   let position = (i / params.width) % params.tokens${cached ? ' + state[0]' : ''};
   y[i] = x[i] + table[min(position, params.positions - 1u) * params.width + i % params.width];`),
+    wasm: {
+      name: 'positionsForward',
+      constants: [cached ? 1 : 0],
+      pieces: ({ count = 0, width = 1 }) => count / width,
+    },
   });
 }
 
@@ -48,6 +53,7 @@ const backwardKernel = defineKernel({
     for (var t = position; t < last; t++) { sum += dy[(first + t) * params.width + i % params.width]; }
   }
   dtable[i] += sum;`),
+  wasm: { name: 'positionsBackward', pieces: ({ count, width }) => count / width },
 });
 
 /** y [rows, width] from x and table [positions, width]; with `state` (u32), state[0] is the position of row 0. */

@@ -49,6 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   x[at] = a * turn.x - b * turn.y;
   x[at + params.half] = b * turn.x + a * turn.y;
 }`,
+    wasm: { name: 'rope', constants: [cached ? 1 : 0], pieces: ({ rows = 0 }) => rows },
   });
 }
 

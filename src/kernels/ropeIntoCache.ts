@@ -70,6 +70,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   vCache[into + first] = v[at + first];
   vCache[into + second] = v[at + second];
 }`,
+  wasm: { name: 'ropeIntoCache', pieces: ({ tokens }) => tokens },
 });
 
 export interface RopeIntoCacheShape {
