@@ -1,7 +1,7 @@
 /** A plain activation, h = act(x) with act(z) = z * gate(z) of `activation.ts`; one thread an element, x is saved. */
 import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
-import { type Activation, gateWgsl } from './activation.ts';
-import { elementGrid, forEachElement } from './elementwise.ts';
+import { type Activation, activationNumber, gateWgsl } from './activation.ts';
+import { elementGrid, elementsInWasm, forEachElement } from './elementwise.ts';
 
 function forwardKernel(activation: Activation) {
   return defineKernel({
@@ -9,6 +9,7 @@ function forwardKernel(activation: Activation) {
     buffers: { x: read('f32'), h: write('f32') },
     params: { count: 'u32' },
     code: gateWgsl(activation) + forEachElement('h[i] = x[i] * gate(x[i]);'),
+    wasm: elementsInWasm('activateForward', [activationNumber(activation)]),
   });
 }
 
@@ -20,6 +21,7 @@ function backwardKernel(activation: Activation) {
     code:
       gateWgsl(activation) +
       forEachElement('let s = gate(x[i]); dx[i] = dh[i] * (s + x[i] * gate_slope(x[i], s));'),
+    wasm: elementsInWasm('activateBackward', [activationNumber(activation)]),
   });
 }
 

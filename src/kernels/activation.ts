@@ -12,7 +12,14 @@
  * that; erfcx(x) = t · P(t) with t = 1 / (1 + x/2) and a polynomial of degree 9 fitted for least relative error (1.8e-8
  * on 0 … 9.5; about 3e-7 in f32 with its roundings).
  */
-export type Activation = 'silu' | 'gelu_tanh' | 'gelu' | 'gelu_quick' | 'relu' | 'relu_squared';
+const ACTIVATIONS = ['silu', 'gelu_tanh', 'gelu', 'gelu_quick', 'relu', 'relu_squared'] as const;
+
+export type Activation = (typeof ACTIVATIONS)[number];
+
+/** What kernels in WASM call it: see `assembly/lib/gate.ts`. */
+export function activationNumber(activation: Activation): number {
+  return ACTIVATIONS.indexOf(activation);
+}
 
 /** 2 * sqrt(2 / pi), and its product with 0.044715. */
 const GELU_LINEAR = 1.5957691216057308;

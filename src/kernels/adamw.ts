@@ -9,7 +9,7 @@
  * A clip factor of exactly 0 means that the gradient was not finite (see gradientNorm.ts): then nothing changes.
  */
 import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
-import { elementGrid, forEachElement } from './elementwise.ts';
+import { elementGrid, elementsInWasm, forEachElement } from './elementwise.ts';
 
 const adamwKernel = defineKernel({
   name: 'adamw',
@@ -33,6 +33,7 @@ const adamwKernel = defineKernel({
     let direction = (m1 / hyper[5]) / (sqrt(v1 / hyper[6]) + hyper[3]);
     w[i] = w[i] * (1.0 - hyper[0] * hyper[4]) - hyper[0] * direction;
   `),
+  wasm: elementsInWasm('adamw'),
 });
 
 /** What an AdamW step takes from the recipe and the schedule; `step` counts from 1. */

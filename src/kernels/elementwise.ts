@@ -11,6 +11,7 @@ import {
   LINEAR_GROUP,
   linearGrid,
   read,
+  type WasmKernel,
   write,
 } from '../device/kernel.ts';
 
@@ -33,6 +34,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 /** The grid of a kernel made with `forEachElement`. */
 export function elementGrid(count: number): ReturnType<typeof linearGrid> {
   return linearGrid(Math.ceil(count / (THREADS * PER_THREAD)));
+}
+
+/** Elements in a piece of the work in WASM: `BLOCK` of `assembly/lib/elements.ts`. */
+const WASM_BLOCK = 1024;
+
+/** A kernel in WASM over `params.count` elements. */
+export function elementsInWasm(name: string, constants: readonly number[] = []): WasmKernel {
+  return { name, constants, pieces: ({ count = 0 }) => Math.ceil(count / WASM_BLOCK) };
 }
 
 /**
@@ -60,6 +69,7 @@ const fillKernel = defineKernel({
   buffers: { y: write('f32') },
   params: { count: 'u32', value: 'f32' },
   code: forEachElement('y[i] = params.value;'),
+  wasm: elementsInWasm('elementwiseFill'),
 });
 
 const copyKernel = defineKernel({
@@ -67,6 +77,7 @@ const copyKernel = defineKernel({
   buffers: { x: read('f32'), y: write('f32') },
   params: { count: 'u32' },
   code: forEachElement('y[i] = x[i];'),
+  wasm: elementsInWasm('elementwiseCopy'),
 });
 
 const axpyKernel = defineKernel({
@@ -74,6 +85,7 @@ const axpyKernel = defineKernel({
   buffers: { x: read('f32'), y: write('f32') },
   params: { count: 'u32', a: 'f32' },
   code: forEachElement('y[i] += params.a * x[i];'),
+  wasm: elementsInWasm('elementwiseAxpy'),
 });
 
 const addKernel = defineKernel({
@@ -81,6 +93,7 @@ const addKernel = defineKernel({
   buffers: { a: read('f32'), b: read('f32'), y: write('f32') },
   params: { count: 'u32' },
   code: forEachElement('y[i] = a[i] + b[i];'),
+  wasm: elementsInWasm('elementwiseAdd'),
 });
 
 const scaleKernel = defineKernel({
@@ -88,6 +101,7 @@ const scaleKernel = defineKernel({
   buffers: { y: write('f32') },
   params: { count: 'u32', a: 'f32' },
   code: forEachElement('y[i] *= params.a;'),
+  wasm: elementsInWasm('elementwiseScale'),
 });
 
 const softCapKernel = defineKernel({
@@ -95,6 +109,7 @@ const softCapKernel = defineKernel({
   buffers: { y: write('f32') },
   params: { count: 'u32', cap: 'f32' },
   code: SOFT_CAP + forEachElement('y[i] = soft_cap(y[i], params.cap);'),
+  wasm: elementsInWasm('elementwiseSoftCap'),
 });
 
 /** y[i] = value. */

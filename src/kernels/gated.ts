@@ -11,7 +11,8 @@ import {
   read,
   write,
 } from '../device/kernel.ts';
-import { type Activation, gateWgsl } from './activation.ts';
+import { type Activation, activationNumber, gateWgsl } from './activation.ts';
+import { elementsInWasm } from './elementwise.ts';
 
 const THREADS = 256;
 
@@ -28,6 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let z = g[i];
   h[i] = z * gate(z) * u[i];
 }`,
+    wasm: elementsInWasm('gatedForward', [activationNumber(activation)]),
   });
 }
 
@@ -47,6 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   dg[i] = d * u[i] * (s + z * gate_slope(z, s));
   du[i] = d * z * s;
 }`,
+    wasm: elementsInWasm('gatedBackward', [activationNumber(activation)]),
   });
 }
 

@@ -8,7 +8,7 @@ import {
   read,
   write,
 } from '../device/kernel.ts';
-import { elementGrid, forEachElement } from './elementwise.ts';
+import { elementGrid, elementsInWasm, forEachElement } from './elementwise.ts';
 
 function kernel(residual: boolean, accumulate: boolean): Kernel {
   const added: Record<string, BufferSpec> = residual ? { residual: read('f32') } : {};
@@ -19,6 +19,7 @@ function kernel(residual: boolean, accumulate: boolean): Kernel {
     code: forEachElement(
       `y[i] ${accumulate ? '+=' : '='} params.a * x[i]${residual ? ' + residual[i]' : ''};`,
     ),
+    wasm: elementsInWasm('scaledSum', [residual ? 1 : 0, accumulate ? 1 : 0]),
   });
 }
 

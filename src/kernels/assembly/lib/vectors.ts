@@ -42,3 +42,14 @@ export function storePart(p: usize, lanes: v128, count: u32): void {
   if (count > 1) store<f32>(p, f32x4.extract_lane(lanes, 1), 4);
   if (count > 2) store<f32>(p, f32x4.extract_lane(lanes, 2), 8);
 }
+
+/** Four values of a row that has `left` more; zeros behind its end. */
+export function load4(p: usize, left: u32): v128 {
+  return left >= 4 ? v128.load(p) : loadPart(p, left, 0);
+}
+
+/** Writes four values of a row that has room for `left` more. */
+export function store4(p: usize, lanes: v128, left: u32): void {
+  if (left >= 4) v128.store(p, lanes);
+  else storePart(p, lanes, left);
+}
