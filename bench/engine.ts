@@ -39,6 +39,8 @@ export interface BestToken {
 export interface DecodeRunner {
   /** The best tokens after the prompt, with their logits below the best one's, to compare engines. */
   readonly best: readonly BestToken[];
+  /** The engine rounds what it multiplies, so that its logits differ. */
+  readonly rounded?: boolean;
   /** Greedy, `count` tokens more. */
   decode(count: number): Promise<number[]>;
 }
@@ -50,6 +52,8 @@ export interface BenchEngine {
   openStep?(trainCase: TrainCase): Promise<Stepper>;
   openMatmul?(matmulCase: MatmulCase): Promise<MatmulRunner>;
   openLora?(loraCase: LoraCase): Promise<Stepper>;
+  /** A sequence read at once, without learning from it. */
+  openForward?(decodeCase: DecodeCase): Promise<Stepper>;
   openDecode?(decodeCase: DecodeCase): Promise<DecodeRunner>;
   /** Where the time of what was opened last goes on the GPU, by kernel. */
   profile?(): Promise<KernelTime[]>;

@@ -1,7 +1,16 @@
 import { ropeTable } from '../src/kernels/ropeFrequencies.ts';
-import { DECODE_BLOCK, type DecodeCase, decodeConfig, decodeMatrix } from './decodeCase.ts';
+import {
+  DECODE_BLOCK,
+  type DecodeCase,
+  decodeConfig,
+  decodeMatrix,
+  type PackedTensor,
+} from './decodeCase.ts';
 import { type Bytes, model, node, type OnnxNode, tensor, value } from './onnx.ts';
 import { nBits } from './onnxModel.ts';
+
+/** How a decoder's matrices lie in the file. */
+export type OrtWeights = 'q4' | 'int8' | 'f32';
 
 /**
  * The decoder as exporters for onnxruntime write it: MatMulNBits, SkipSimplifiedLayerNormalization and
@@ -9,25 +18,33 @@ import { nBits } from './onnxModel.ts';
  *
  * Inputs: embeds [1, T, D], seqlens_k [1], total [] and past.N.key / past.N.value [1, Hkv, P, d]; outputs: logits and
  * present.N.key / present.N.value.
+ *
+ * @param weights `q4`; `int8`: the same with x rounded to 8 bits, as the runtime does fastest; `f32`: unpacked
  */
-export function decoderModel(decodeCase: DecodeCase): Bytes {
+export function decoderModel(decodeCase: DecodeCase, weights: OrtWeights = 'q4'): Bytes {
   const config = decodeConfig(decodeCase);
   const { width, ffn, heads, kvHeads, headDim, vocabSize } = config;
   const epsilon = Number(decodeCase.config.rms_norm_eps);
   const nodes: OnnxNode[] = [];
-  const weights: Bytes[] = [];
+  const tensors: Bytes[] = [];
   const cache = ['key', 'value'] as const;
   const layers = config.layers.map((_, layer) => layer);
 
   const product = (x: string, path: string, n: number, k: number) => {
-    const { nibbles, scales } = decodeMatrix(decodeCase, `${path}.weight`);
-    weights.push(tensor(`${path}.w`, 'u8', [n, k / DECODE_BLOCK, DECODE_BLOCK / 2], nibbles));
-    weights.push(tensor(`${path}.s`, 'f32', [scales.length], scales));
-    nodes.push(nBits([x, `${path}.w`, `${path}.s`], `${path}.y`, n, k));
+    const packed = decodeMatrix(decodeCase, `${path}.weight`);
+    if (weights === 'f32') {
+      tensors.push(tensor(`${path}.w`, 'f32', [k, n], unpackedColumns(packed)));
+      nodes.push({ type: 'MatMul', inputs: [x, `${path}.w`], outputs: [`${path}.y`] });
+      return `${path}.y`;
+    }
+    const { nibbles, scales } = packed;
+    tensors.push(tensor(`${path}.w`, 'u8', [n, k / DECODE_BLOCK, DECODE_BLOCK / 2], nibbles));
+    tensors.push(tensor(`${path}.s`, 'f32', [scales.length], scales));
+    nodes.push(nBits([x, `${path}.w`, `${path}.s`], `${path}.y`, n, k, weights === 'int8' ? 4 : undefined));
     return `${path}.y`;
   };
   const ones = (name: string) => {
-    weights.push(tensor(name, 'f32', [width], new Float32Array(width).fill(1)));
+    tensors.push(tensor(name, 'f32', [width], new Float32Array(width).fill(1)));
     return name;
   };
   const add = (type: string, inputs: readonly string[], output: string, more: Partial<OnnxNode> = {}) => {
@@ -48,8 +65,8 @@ export function decoderModel(decodeCase: DecodeCase): Bytes {
 
   const table = ropeTable({ theta: Number(decodeCase.config.rope_theta), rot: headDim, positions: 1024 });
   const turn = (index: 0 | 1) => table.filter((_, at) => at % 2 === index);
-  weights.push(tensor('cos', 'f32', [1024, headDim / 2], turn(0)));
-  weights.push(tensor('sin', 'f32', [1024, headDim / 2], turn(1)));
+  tensors.push(tensor('cos', 'f32', [1024, headDim / 2], turn(0)));
+  tensors.push(tensor('sin', 'f32', [1024, headDim / 2], turn(1)));
 
   let hidden = 'embeds';
   let normed = add('SimplifiedLayerNormalization', ['embeds', ones('norm.0')], 'norm.0.y', {
@@ -88,7 +105,7 @@ export function decoderModel(decodeCase: DecodeCase): Bytes {
     );
   return model({
     nodes: nodes.map(node),
-    weights,
+    weights: tensors,
     inputs: [
       value('embeds', 'f32', [1, 'T', width]),
       value('seqlens_k', 'i32', [1]),
@@ -97,4 +114,18 @@ export function decoderModel(decodeCase: DecodeCase): Bytes {
     ],
     outputs: [value('logits', 'f32', [1, 'T', vocabSize]), ...kv('present', 'P+T')],
   });
+}
+
+/** `[cols, rows]`, as MatMul takes the weights of a linear layer. */
+function unpackedColumns({ rows, cols, nibbles, scales }: PackedTensor): Float32Array<ArrayBuffer> {
+  const values = new Float32Array(rows * cols);
+  for (let row = 0; row < rows; row++) {
+    for (let col = 0; col < cols; col++) {
+      const at = row * cols + col;
+      const byte = nibbles[at >> 1] ?? 0;
+      const code = at % 2 === 0 ? byte & 15 : byte >> 4;
+      values[col * rows + row] = (code - 8) * (scales[Math.floor(at / DECODE_BLOCK)] ?? 0);
+    }
+  }
+  return values;
 }

@@ -22,14 +22,29 @@ export function matmulModel(matmulCase: MatmulCase): Bytes {
   return file(nBits(['x', 'w', 's'], 'y', outputs, inputs), [w, s]);
 }
 
-/** `y = x Wᵀ` with 4-bit weights in blocks of 32 and the zero point 8; `inputs` are x, nibbles and scales. */
-export function nBits(inputs: readonly string[], output: string, n: number, k: number): OnnxNode {
+/**
+ * `y = x Wᵀ` with 4-bit weights in blocks of 32 and the zero point 8; `inputs` are x, nibbles and scales.
+ * @param accuracy what the runtime may round x to: 1 f32, 4 int8
+ */
+export function nBits(
+  inputs: readonly string[],
+  output: string,
+  n: number,
+  k: number,
+  accuracy?: number,
+): OnnxNode {
   return {
     type: 'MatMulNBits',
     inputs,
     outputs: [output],
     domain: 'com.microsoft',
-    integers: { K: k, N: n, bits: 4, block_size: BLOCK },
+    integers: {
+      K: k,
+      N: n,
+      bits: 4,
+      block_size: BLOCK,
+      ...(accuracy !== undefined && { accuracy_level: accuracy }),
+    },
   };
 }
 

@@ -7,6 +7,7 @@ import { matmulNT } from '../src/kernels/matmul.ts';
 import type { BenchEngine, MatmulCase, MatmulRunner } from './engine.ts';
 import { matmulInput, matmulWeights, packedWeights } from './matmulCase.ts';
 import { openDecode } from './oursDecode.ts';
+import { openForward } from './oursForward.ts';
 import { openLora, openStep } from './oursTrain.ts';
 import { type Target, WEBGPU } from './target.ts';
 import { watch } from './watch.ts';
@@ -28,6 +29,7 @@ export async function openOurs(target: Target = WEBGPU): Promise<BenchEngine> {
     version: 'this tree',
     openStep: (trainCase) => fresh(() => openStep(device, watched, trainCase)),
     openLora: (loraCase) => fresh(() => openLora(device, watched, loraCase)),
+    openForward: (decodeCase) => fresh(() => openForward(device, decodeCase)),
     openDecode: (decodeCase) => fresh(() => openDecode(device, decodeCase)),
     openMatmul: async (matmulCase) => fresh(() => openMatmul(device, matmulCase)),
     profile: () => watched.profile(),

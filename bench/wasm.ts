@@ -7,6 +7,7 @@ import { DECODE } from './decodeCase.ts';
 import type { MatmulCase } from './engine.ts';
 import { type Failure, measureMatmul, measureStep, type Suite } from './measure.ts';
 import { measureDecode } from './measureDecode.ts';
+import { FORWARD_TOKENS, forwardFlops } from './oursForward.ts';
 import { RemoteEngine } from './remoteEngine.ts';
 import { decodeTable, loadWords, matmulTable, OURS, ratiosOf, stepTable, targetTable } from './report.ts';
 import { type Target, WEBGPU, wasmOn } from './target.ts';
@@ -20,6 +21,8 @@ const PRODUCTS: readonly MatmulCase[] = [
   { name: '4-bit 1024³', rows: 1024, outputs: 1024, inputs: 1024, weights: 'q4' },
 ];
 const ORT = 'onnxruntime-web';
+/** The same model with the weights and the arithmetic that may be fastest there. */
+const ORT_DECODERS = [ORT, `${ORT}, int8`, `${ORT}, f32`];
 const OWN_WEBGPU = 'alloy on WebGPU';
 
 export interface WasmOptions {
@@ -32,6 +35,7 @@ interface Figures {
   readonly steps: Suite<{ engine: string; medianMs: number }>;
   readonly matmuls: readonly Suite<{ engine: string; bestMs: number; gflops: number }>[];
   readonly decodes: Suite<{ engine: string; msPerToken: number; firstMs: number }>;
+  readonly forwardMs: number;
 }
 
 class Comparison {
@@ -70,14 +74,29 @@ class Comparison {
       matmuls.push(suite);
     }
     const decodes = await this.#between(
-      [
-        [OURS, on],
-        [ORT, on],
-      ],
+      [OURS, ...ORT_DECODERS].map((name) => [name, on] as const),
       (engines) => measureDecode(engines, DECODE),
     );
     this.#print(`\nGeneration: ${DECODE.name}, ${words}\n${decodeTable(decodes)}`);
-    return { steps: step, matmuls, decodes };
+    const forwardMs = await this.#forward(on);
+    return { steps: step, matmuls, decodes, forwardMs };
+  }
+
+  /** The best of a few times that our engine reads 512 tokens. */
+  async #forward(target: Target): Promise<number> {
+    const engine = new RemoteEngine(this.#program, OURS, { target });
+    try {
+      await engine.ask({ kind: 'open' });
+      await engine.ask({ kind: 'openForward', decodeCase: DECODE });
+      const times: number[] = [];
+      for (let round = 0; round < 4; round++) times.push((await engine.ask({ kind: 'step' })).ms);
+      return Math.min(...times.slice(1));
+    } catch (error) {
+      this.failures.push({ engine: OURS, what: 'forward', reason: (error as Error).message });
+      return Number.NaN;
+    } finally {
+      engine.close();
+    }
   }
 
   async #between<R>(
@@ -111,7 +130,8 @@ function against<R extends { readonly engine: string }>(
   return { value, note: `${digits(ms(ours))} ms, ${peer} ${digits(value * ms(ours))} ms` };
 }
 
-function rowsOf({ steps, matmuls, decodes }: Figures, threads: number): TargetRow[] {
+function rowsOf(figures: Figures, threads: number): TargetRow[] {
+  const { steps, matmuls, decodes } = figures;
   const words = threads === 1 ? '1 thread' : `${threads} threads`;
   const times = (what: string, target: number | undefined, from: Pick<TargetRow, 'value' | 'note'>) =>
     ({ what: `${what}, ${words}`, unit: '×', target, less: false, ...from }) as const;
@@ -142,9 +162,35 @@ function rowsOf({ steps, matmuls, decodes }: Figures, threads: number): TargetRo
     times(
       'greedy generation against onnxruntime-web',
       1.2,
-      against(decodes, ORT, ({ msPerToken }) => msPerToken),
+      fastestOf(ORT_DECODERS.map((peer) => against(decodes, peer, ({ msPerToken }) => msPerToken))),
     ),
+    {
+      what: `${FORWARD_TOKENS} tokens read: products at our best rate, ${words}`,
+      unit: '%',
+      target: 60,
+      less: false,
+      ...forwardShare(figures),
+    },
   ];
+}
+
+/** The comparison with the peer that comes nearest. */
+function fastestOf(rows: readonly Pick<TargetRow, 'value' | 'note'>[]): Pick<TargetRow, 'value' | 'note'> {
+  const measured = rows.filter(({ value }) => value !== undefined);
+  const nearest = [...measured].sort((a, b) => (a.value ?? 0) - (b.value ?? 0))[0];
+  return nearest ?? { value: undefined, note: 'not measured in this run' };
+}
+
+function forwardShare({ forwardMs, matmuls }: Figures): Pick<TargetRow, 'value' | 'note'> {
+  const rates = matmuls.flatMap(({ results }) => results.filter(({ engine }) => engine === OURS));
+  if (Number.isNaN(forwardMs) || rates.length === 0)
+    return { value: undefined, note: 'not measured in this run' };
+  const best = Math.max(...rates.map(({ gflops }) => gflops));
+  const rate = forwardFlops(DECODE) / forwardMs / 1e6;
+  return {
+    value: (100 * rate) / best,
+    note: `${digits(forwardMs)} ms, ${digits(rate)} of ${digits(best)} GFLOP/s`,
+  };
 }
 
 /** @returns the exit code */

@@ -19,10 +19,19 @@ export const ENGINES: Readonly<Record<string, (target: Target) => Promise<BenchE
       : (await import('./peers/ortWasm.ts')).openOrtWasm(threads),
 };
 
+/** The same engine on the same model with other weights, where that is faster. */
+const VARIANTS: typeof ENGINES = {
+  'onnxruntime-web, int8': async ({ threads }) =>
+    (await import('./peers/ortWasm.ts')).openOrtWasm(threads, 'int8'),
+  'onnxruntime-web, f32': async ({ threads }) =>
+    (await import('./peers/ortWasm.ts')).openOrtWasm(threads, 'f32'),
+};
+
 export type Request =
   | { readonly kind: 'open' }
   | { readonly kind: 'openStep'; readonly trainCase: TrainCase }
   | { readonly kind: 'openLora'; readonly loraCase: LoraCase }
+  | { readonly kind: 'openForward'; readonly decodeCase: DecodeCase }
   | { readonly kind: 'step' }
   | { readonly kind: 'openDecode'; readonly decodeCase: DecodeCase }
   | { readonly kind: 'decode'; readonly count: number }
@@ -40,6 +49,7 @@ export interface Reply {
   readonly counts?: Readonly<Record<string, number>>;
   /** `openDecode` */
   readonly best?: readonly BestToken[];
+  readonly rounded?: boolean;
   /** `decode` */
   readonly ids?: readonly number[];
   /** `profile` */
@@ -63,7 +73,7 @@ export async function serveEngine(name: string, on: string | undefined): Promise
     switch (request.kind) {
       case 'open':
         if (target.device === 'webgpu') await provideNavigatorGpu();
-        engine = await ENGINES[name]?.(target);
+        engine = await (ENGINES[name] ?? VARIANTS[name])?.(target);
         if (!engine) throw new Error(`there is no engine "${name}"`);
         return { version: engine.version };
       case 'openStep':
@@ -72,9 +82,12 @@ export async function serveEngine(name: string, on: string | undefined): Promise
       case 'openLora':
         stepper = await engine?.openLora?.(request.loraCase);
         return {};
+      case 'openForward':
+        stepper = await engine?.openForward?.(request.decodeCase);
+        return {};
       case 'openDecode':
         decoder = await engine?.openDecode?.(request.decodeCase);
-        return { best: decoder?.best ?? [] };
+        return { best: decoder?.best ?? [], rounded: decoder?.rounded ?? false };
       case 'decode':
         if (!decoder) throw new Error(`${name} does not generate`);
         return { ids: await decoder.decode(request.count) };

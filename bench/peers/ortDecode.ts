@@ -12,7 +12,7 @@ import {
   decodeTokens,
 } from '../decodeCase.ts';
 import type { DecodeRunner } from '../engine.ts';
-import { decoderModel } from '../onnxDecoder.ts';
+import { decoderModel, type OrtWeights } from '../onnxDecoder.ts';
 
 const EMBEDDING = 'model.embed_tokens.weight';
 
@@ -22,10 +22,11 @@ export async function openOrtDecode(
   options: Ort.InferenceSession.SessionOptions,
   cacheLocation: 'gpu-buffer' | 'cpu',
   decodeCase: DecodeCase,
+  weights: OrtWeights = 'q4',
 ): Promise<DecodeRunner> {
   const { width, kvHeads, headDim, layers, vocabSize } = decodeConfig(decodeCase);
   const cache = layers.flatMap((_, layer) => [`${layer}.key`, `${layer}.value`]);
-  const session = await ort.InferenceSession.create(decoderModel(decodeCase), {
+  const session = await ort.InferenceSession.create(decoderModel(decodeCase, weights), {
     ...options,
     preferredOutputLocation: {
       logits: 'cpu',
@@ -58,6 +59,7 @@ export async function openOrtDecode(
   const best = order.map((id) => ({ id, below: (row[next] ?? 0) - (row[id] ?? Number.NaN) }));
   return {
     best,
+    rounded: weights === 'int8',
     async decode(count) {
       const ids: number[] = [];
       for (; ids.length < count; next = greedy(row)) {

@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import type * as Ort from 'onnxruntime-web';
 import type { BenchEngine, MatmulCase, MatmulRunner } from '../engine.ts';
 import { matmulInput } from '../matmulCase.ts';
+import type { OrtWeights } from '../onnxDecoder.ts';
 import { matmulModel } from '../onnxModel.ts';
 import { openOrtDecode } from './ortDecode.ts';
 
@@ -25,13 +26,14 @@ async function openMatmul(ort: typeof Ort, matmulCase: MatmulCase): Promise<Matm
   };
 }
 
-export async function openOrtWasm(threads: number): Promise<BenchEngine> {
+export async function openOrtWasm(threads: number, weights: OrtWeights = 'q4'): Promise<BenchEngine> {
   const ort = createRequire(import.meta.url)('onnxruntime-web') as typeof Ort;
   ort.env.wasm.numThreads = threads;
   return {
     name: 'onnxruntime-web',
     version: ort.env.versions.web ?? '',
     openMatmul: (matmulCase) => openMatmul(ort, matmulCase),
-    openDecode: (decodeCase) => openOrtDecode(ort, { executionProviders: ['wasm'] }, 'cpu', decodeCase),
+    openDecode: (decodeCase) =>
+      openOrtDecode(ort, { executionProviders: ['wasm'] }, 'cpu', decodeCase, weights),
   };
 }
