@@ -13,7 +13,7 @@ const CUBIC: f32 = 0.07135481282804397;
 const QUICK: f32 = 1.702;
 
 export function gate4(kind: u32, value: v128): v128 {
-  if (kind >= RELU) return kind === RELU ? positive(value) : f32x4.max(value, f32x4.splat(0));
+  if (kind >= RELU) return kind === RELU ? positive(value) : f32x4.pmax(value, f32x4.splat(0));
   const z = bounded(value);
   if (kind === SILU) return sigmoid4(z);
   if (kind === GELU) return normal4(z);
@@ -44,5 +44,5 @@ function positive(value: v128): v128 {
 }
 
 function bounded(value: v128): v128 {
-  return f32x4.max(f32x4.min(value, f32x4.splat(1e4)), f32x4.splat(-1e4));
+  return f32x4.pmax(f32x4.pmin(value, f32x4.splat(1e4)), f32x4.splat(-1e4));
 }

@@ -8,10 +8,14 @@
  * e^x = 2^n e^r with n the whole number nearest to x / ln 2, so that |r| < 0.347; ln 2 in two parts, of which the first
  * has so few digits that its product with n is exact. e^r = 1 + r + r² P(r), P fitted for least relative error (3e-9).
  * 2^n is multiplied in two halves: results below the least normal number are rounded once, like any other.
+ *
+ * n is found by adding 3·2^22, where neighbouring numbers are 1 apart: it is then also what the lower bits hold. `pmin` and
+ * `pmax` are one instruction and, with x first, keep NaN.
  */
 export function exp4(x: v128): v128 {
-  const bounded = f32x4.max(f32x4.min(x, f32x4.splat(89.0)), f32x4.splat(-104.0));
-  const n = f32x4.nearest(f32x4.mul(bounded, f32x4.splat(Mathf.LOG2E)));
+  const bounded = f32x4.pmax(f32x4.pmin(x, f32x4.splat(89.0)), f32x4.splat(-104.0));
+  const shifted = f32x4.add(f32x4.mul(bounded, f32x4.splat(Mathf.LOG2E)), f32x4.splat(12582912.0));
+  const n = f32x4.sub(shifted, f32x4.splat(12582912.0));
   const coarse = f32x4.sub(bounded, f32x4.mul(n, f32x4.splat(0.69140625)));
   const r = f32x4.sub(coarse, f32x4.mul(n, f32x4.splat(0.001740930559945286)));
   let p = f32x4.add(f32x4.mul(r, f32x4.splat(0.0013814540579915047)), f32x4.splat(0.00836874544620514));
@@ -20,14 +24,14 @@ export function exp4(x: v128): v128 {
   p = f32x4.add(f32x4.mul(r, p), f32x4.splat(0.4999999403953552));
   p = f32x4.add(f32x4.mul(f32x4.mul(r, r), p), r);
   p = f32x4.add(p, f32x4.splat(1.0));
-  const whole = i32x4.trunc_sat_f32x4_s(n);
+  const whole = i32x4.sub(shifted, i32x4.splat(0x4b400000));
   const half = i32x4.shr_s(whole, 1);
   return f32x4.mul(f32x4.mul(p, powerOfTwo(half)), powerOfTwo(i32x4.sub(whole, half)));
 }
 
 /** 2^n of whole numbers -126 … 127. */
 function powerOfTwo(n: v128): v128 {
-  return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23);
+  return i32x4.add(i32x4.shl(n, 23), i32x4.splat(0x3f800000));
 }
 
 /** The same as a lane of `exp4`, to the bit. */
@@ -38,13 +42,13 @@ export function exp1(x: f32): f32 {
 /** 1 / (1 + e^-x); below -80, that of -80. */
 export function sigmoid4(x: v128): v128 {
   const one = f32x4.splat(1.0);
-  return f32x4.div(one, f32x4.add(one, exp4(f32x4.min(f32x4.neg(x), f32x4.splat(80.0)))));
+  return f32x4.div(one, f32x4.add(one, exp4(f32x4.pmin(f32x4.neg(x), f32x4.splat(80.0)))));
 }
 
 /** With e^(-2|x|), which cannot overflow, and as a series below 0.3, where the quotient would cancel. */
 export function tanh4(x: v128): v128 {
   const size = f32x4.abs(x);
-  const s = f32x4.min(size, f32x4.splat(0.3));
+  const s = f32x4.pmin(size, f32x4.splat(0.3));
   const q = f32x4.mul(s, s);
   let series = f32x4.add(f32x4.mul(q, f32x4.splat(-0.00886323553)), f32x4.splat(0.0218694885));
   series = f32x4.add(f32x4.mul(q, series), f32x4.splat(-0.053968254));
