@@ -24,6 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
   if (params.accumulate != 0u) { sum += db[column]; }
   db[column] = sum;
 }`,
+  wasm: { name: 'columnSums', pieces: (_, [blocks]) => blocks },
 });
 
 /** Gradient of a bias: db[n] (+)= sum_m dY[m, offset + n], with rows of `stride` elements (N where absent). */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runOnDevice, testValues } from '../device/testing.ts';
+import { runOnDevice, TEST_TUNING, testValues } from '../device/testing.ts';
 import { matmulNN, matmulNT, matmulTN } from './matmul.ts';
 import type { Strategy } from './matmulStrategy.ts';
 import { DIRECT, expectClose, nans, norm, Q4, TILE, weightMatrix } from './matmulTesting.ts';
@@ -36,12 +36,12 @@ describe('epilogue', () => {
               columnScale: b.columnScale,
             },
             { m, n, k, ...scale, accumulate: true, strategy },
-            'gpu',
+            TEST_TUNING,
           ),
           matmulNT(
             { x: b.x!, weight: w.operand(b), y: b.z!, bias: b.bias },
             { m, n, k, alpha: -2, strategy },
-            'gpu',
+            TEST_TUNING,
           ),
         ],
       );
@@ -66,11 +66,15 @@ describe('epilogue', () => {
       const dwBefore = testValues(n * k, 5);
       const shape = { m, n, k, ...scale, accumulate: true, strategy };
       const out = await runOnDevice({ ...w.arrays, x, dy, columnScale, dx: dxBefore, dw: dwBefore }, (b) => [
-        matmulNN({ dy: b.dy!, weight: w.operand(b), dx: b.dx!, columnScale: b.columnScale }, shape, 'gpu'),
+        matmulNN(
+          { dy: b.dy!, weight: w.operand(b), dx: b.dx!, columnScale: b.columnScale },
+          shape,
+          TEST_TUNING,
+        ),
         matmulTN(
           { dy: b.dy!, x: b.x!, dw: b.dw!, columnScale: b.columnScale },
           { ...shape, alpha: 3 },
-          'gpu',
+          TEST_TUNING,
         ),
       ]);
       const dx = matmulNNReference(dy, w.values, m, n, k, { columnScale: spread });
@@ -121,17 +125,17 @@ describe('epilogue', () => {
           matmulNT(
             { x: b.x!, weight: w.operand(b), y: b.y!, residual: b.wide },
             { m, n, k, x: xColumns, y: columns, residual: columns, strategy },
-            'gpu',
+            TEST_TUNING,
           ),
           matmulNN(
             { dy: b.wide!, weight: w.operand(b), dx: b.dx! },
             { m, n, k, dy: columns, dx: xColumns, strategy },
-            'gpu',
+            TEST_TUNING,
           ),
           matmulTN(
             { dy: b.wide!, x: b.x!, dw: b.dw! },
             { m, n, k, dy: columns, x: xColumns, strategy },
-            'gpu',
+            TEST_TUNING,
           ),
         ],
       );

@@ -11,6 +11,7 @@ import {
   write,
 } from '../device/kernel.ts';
 import { type Operand, operandBuffers, operandCode, operandName, type Product } from './matmulOperand.ts';
+import { matmulInWasm } from './matmulPieces.ts';
 
 export interface Contraction {
   readonly product: Product;
@@ -85,6 +86,7 @@ export function matmulKernel(contraction: Contraction, body: Body): Kernel {
       epilogueCode(contraction),
       body.code(),
     ].join('\n'),
+    wasm: matmulInWasm(contraction),
   });
   kernels.set(name, kernel);
   return kernel;

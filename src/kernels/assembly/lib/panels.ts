@@ -1,0 +1,274 @@
+/**
+ * The right operand in panels: strips of 8 columns j, of each the values of all r in turn, 32 bytes a step. Whatever the
+ * format, it is decoded on the way, so that the loop over a panel knows of f32 alone.
+ */
+import { gather, halvesToFloats, highHalves, lowHalves } from './decode';
+import * as the from './product';
+
+/** Rows of a panel at most: with a strip of the left operand they stay in the first cache. */
+export const DEPTH: u32 = 384;
+/** Bytes of a strip; a little more than its rows, as strides of a power of two fall on the same lines of a cache. */
+export const STRIP_BYTES: usize = ((<usize>DEPTH) << 5) + 64;
+
+/** Columns j .. j + columns, steps r .. r + depth (r a multiple of 32). */
+export function packRight(into: usize, j: u32, columns: u32, r: u32, depth: u32): void {
+  if (the.product === the.NT) {
+    for (let first: u32 = 0; first < columns; first += 8) {
+      packAlongReduction(into, j + first, r, depth);
+      packAlongReduction(into + 16, j + first + 4, r, depth);
+      into += STRIP_BYTES;
+    }
+    return;
+  }
+  for (let step: u32 = 0; step < depth; step++) packAlongColumns(into + (step << 5), j, columns, r + step);
+}
+
+/** Four columns of a strip, each a row in memory. Past the last column that one is read again. */
+function packAlongReduction(into: usize, j: u32, r: u32, depth: u32): void {
+  const last = the.jCount - 1;
+  const j0 = min(j, last);
+  const j1 = min(j + 1, last);
+  const j2 = min(j + 2, last);
+  const j3 = min(j + 3, last);
+  const from = the.right + <usize>(r >>> 3) * the.bits;
+  const row0 = from + the.rightPitch * j0;
+  const row1 = from + the.rightPitch * j1;
+  const row2 = from + the.rightPitch * j2;
+  const row3 = from + the.rightPitch * j3;
+  if (the.bits === 32) packFloats(into, row0, row1, row2, row3, depth);
+  else if (the.bits === 16) packHalves(into, row0, row1, row2, row3, depth);
+  else {
+    const pairs = the.pairs + ((<usize>(r / the.group)) << (the.widePairs ? 3 : 2));
+    const pair0 = pairs + the.pairPitch * j0;
+    const pair1 = pairs + the.pairPitch * j1;
+    const pair2 = pairs + the.pairPitch * j2;
+    const pair3 = pairs + the.pairPitch * j3;
+    packCodes(into, row0, row1, row2, row3, pair0, pair1, pair2, pair3, depth);
+  }
+}
+
+function packFloats(into: usize, row0: usize, row1: usize, row2: usize, row3: usize, depth: u32): void {
+  const whole = depth & ~3;
+  let step: u32 = 0;
+  for (; step < whole; step += 4) {
+    const at: usize = step << 2;
+    const a = v128.load(row0 + at);
+    const b = v128.load(row1 + at);
+    const c = v128.load(row2 + at);
+    const d = v128.load(row3 + at);
+    const ab = i32x4.shuffle(a, b, 0, 4, 1, 5);
+    const cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
+    const abHigh = i32x4.shuffle(a, b, 2, 6, 3, 7);
+    const cdHigh = i32x4.shuffle(c, d, 2, 6, 3, 7);
+    const to = into + (step << 5);
+    v128.store(to, i64x2.shuffle(ab, cd, 0, 2));
+    v128.store(to, i64x2.shuffle(ab, cd, 1, 3), 32);
+    v128.store(to, i64x2.shuffle(abHigh, cdHigh, 0, 2), 64);
+    v128.store(to, i64x2.shuffle(abHigh, cdHigh, 1, 3), 96);
+  }
+  for (; step < depth; step++) {
+    const at: usize = step << 2;
+    v128.store(into + (step << 5), gather(row0 + at, row1 + at, row2 + at, row3 + at));
+  }
+}
+
+/** Rows end on whole words. */
+function packHalves(into: usize, row0: usize, row1: usize, row2: usize, row3: usize, depth: u32): void {
+  for (let step: u32 = 0; step < depth; step += 2) {
+    const at: usize = step << 1;
+    const words = gather(row0 + at, row1 + at, row2 + at, row3 + at);
+    v128.store(into + (step << 5), lowHalves(words));
+    v128.store(into + (step << 5), highHalves(words), 32);
+  }
+}
+
+/** Rows end on whole groups. */
+function packCodes(
+  into: usize,
+  row0: usize,
+  row1: usize,
+  row2: usize,
+  row3: usize,
+  pair0: usize,
+  pair1: usize,
+  pair2: usize,
+  pair3: usize,
+  depth: u32,
+): void {
+  const groupBytes: usize = (the.group * the.bits) >>> 3;
+  for (let step: u32 = 0; step < depth; step += the.group) {
+    let scales: v128;
+    let minima: v128;
+    let pairBytes: usize = 4;
+    if (the.widePairs) {
+      scales = gather(pair0, pair1, pair2, pair3);
+      minima = gather(pair0 + 4, pair1 + 4, pair2 + 4, pair3 + 4);
+      pairBytes = 8;
+    } else {
+      const words = gather(pair0, pair1, pair2, pair3);
+      scales = lowHalves(words);
+      minima = highHalves(words);
+    }
+    for (let at: usize = 0; at < groupBytes; at += 4) {
+      const words = gather(row0 + at, row1 + at, row2 + at, row3 + at);
+      if (the.bits === 4) into = spreadNibbles(into, words, scales, minima);
+      else into = spreadBytes(into, words, scales, minima);
+    }
+    row0 += groupBytes;
+    row1 += groupBytes;
+    row2 += groupBytes;
+    row3 += groupBytes;
+    pair0 += pairBytes;
+    pair1 += pairBytes;
+    pair2 += pairBytes;
+    pair3 += pairBytes;
+  }
+}
+
+function affine(codes: v128, scales: v128, minima: v128): v128 {
+  return f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(codes), scales), minima);
+}
+
+/** Eight steps of four columns, from a word of each. */
+function spreadNibbles(into: usize, words: v128, scales: v128, minima: v128): usize {
+  const mask = i32x4.splat(15);
+  v128.store(into, affine(v128.and(words, mask), scales, minima));
+  v128.store(into, affine(v128.and(i32x4.shr_u(words, 4), mask), scales, minima), 32);
+  v128.store(into, affine(v128.and(i32x4.shr_u(words, 8), mask), scales, minima), 64);
+  v128.store(into, affine(v128.and(i32x4.shr_u(words, 12), mask), scales, minima), 96);
+  v128.store(into, affine(v128.and(i32x4.shr_u(words, 16), mask), scales, minima), 128);
+  v128.store(into, affine(v128.and(i32x4.shr_u(words, 20), mask), scales, minima), 160);
+  v128.store(into, affine(v128.and(i32x4.shr_u(words, 24), mask), scales, minima), 192);
+  v128.store(into, affine(i32x4.shr_u(words, 28), scales, minima), 224);
+  return into + 256;
+}
+
+function spreadBytes(into: usize, words: v128, scales: v128, minima: v128): usize {
+  const mask = i32x4.splat(255);
+  v128.store(into, affine(v128.and(words, mask), scales, minima));
+  v128.store(into, affine(v128.and(i32x4.shr_u(words, 8), mask), scales, minima), 32);
+  v128.store(into, affine(v128.and(i32x4.shr_u(words, 16), mask), scales, minima), 64);
+  v128.store(into, affine(i32x4.shr_u(words, 24), scales, minima), 96);
+  return into + 128;
+}
+
+/** One step of all strips: a row in memory, from column j (a multiple of 8) on. */
+function packAlongColumns(into: usize, j: u32, columns: u32, r: u32): void {
+  const row = the.right + the.rightPitch * r + <usize>(j >>> 3) * the.bits;
+  const factor: f32 = the.product === the.NN ? the.factorOf(r) : 1;
+  if (the.bits === 32) copyFloats(into, row, columns, factor);
+  else if (the.bits === 16) copyHalves(into, row, columns, factor);
+  else copyCodes(into, row, the.pairs + the.pairPitch * r, j, columns, factor);
+}
+
+function copyFloats(into: usize, row: usize, columns: u32, factor: f32): void {
+  const factors = f32x4.splat(factor);
+  const whole = columns & ~7;
+  for (let column: u32 = 0; column < whole; column += 8) {
+    v128.store(into, f32x4.mul(v128.load(row), factors));
+    v128.store(into, f32x4.mul(v128.load(row, 16), factors), 16);
+    row += 32;
+    into += STRIP_BYTES;
+  }
+  for (let column = whole; column < columns; column++) {
+    store<f32>(into, load<f32>(row) * factor);
+    row += 4;
+    into += 4;
+  }
+}
+
+function copyHalves(into: usize, row: usize, columns: u32, factor: f32): void {
+  const factors = f32x4.splat(factor);
+  const whole = columns & ~7;
+  for (let column: u32 = 0; column < whole; column += 8) {
+    const halves = v128.load(row);
+    v128.store(into, f32x4.mul(halvesToFloats(i32x4.extend_low_i16x8_u(halves)), factors));
+    v128.store(into, f32x4.mul(halvesToFloats(i32x4.extend_high_i16x8_u(halves)), factors), 16);
+    row += 16;
+    into += STRIP_BYTES;
+  }
+  for (let column = whole; column < columns; column++) {
+    const value = f32x4.extract_lane(halvesToFloats(i32x4.splat(load<u16>(row))), 0);
+    store<f32>(into, value * factor);
+    row += 2;
+    into += 4;
+  }
+}
+
+/** Rows end on whole groups, and a strip lies within one. */
+function copyCodes(into: usize, row: usize, pairs: usize, j: u32, columns: u32, factor: f32): void {
+  const factors = f32x4.splat(factor);
+  // The code of every lane stays where it is in the word: its scale takes care of that.
+  const places = i32x4(0x0f, 0xf0, 0xf00, 0xf000);
+  const shifts = f32x4(1, 0.0625, 0.00390625, 0.000244140625);
+  for (let column: u32 = 0; column < columns; column += 8) {
+    const pair = pairs + ((<usize>((j + column) / the.group)) << (the.widePairs ? 3 : 2));
+    let scales: v128;
+    let minima: v128;
+    if (the.widePairs) {
+      scales = v128.load32_splat(pair);
+      minima = v128.load32_splat(pair, 4);
+    } else {
+      const word = v128.load32_splat(pair);
+      scales = lowHalves(word);
+      minima = highHalves(word);
+    }
+    scales = f32x4.mul(scales, factors);
+    minima = f32x4.mul(minima, factors);
+    if (the.bits === 4) {
+      const word = v128.load32_splat(row);
+      const placed = f32x4.mul(scales, shifts);
+      v128.store(into, affine(v128.and(word, places), placed, minima));
+      v128.store(into, affine(v128.and(i32x4.shr_u(word, 16), places), placed, minima), 16);
+    } else {
+      const codes = i16x8.extend_low_i8x16_u(v128.load64_zero(row));
+      v128.store(into, affine(i32x4.extend_low_i16x8_u(codes), scales, minima));
+      v128.store(into, affine(i32x4.extend_high_i16x8_u(codes), scales, minima), 16);
+    }
+    row += the.bits;
+    into += STRIP_BYTES;
+  }
+}
+
+/** The left operand of TN, whose rows are along i: rows i .. i + rows, of each the steps r .. r + depth in turn. */
+export function turnLeft(into: usize, pitch: usize, i: u32, rows: u32, r: u32, depth: u32): void {
+  const from = the.left + the.leftPitch * r + ((<usize>i) << 2);
+  const wholeRows = rows & ~3;
+  const wholeSteps = depth & ~3;
+  for (let step: u32 = 0; step < wholeSteps; step += 4) {
+    const row0 = from + the.leftPitch * step;
+    const row1 = row0 + the.leftPitch;
+    const row2 = row1 + the.leftPitch;
+    const row3 = row2 + the.leftPitch;
+    let to = into + (step << 2);
+    for (let row: u32 = 0; row < wholeRows; row += 4) {
+      const at: usize = row << 2;
+      const a = v128.load(row0 + at);
+      const b = v128.load(row1 + at);
+      const c = v128.load(row2 + at);
+      const d = v128.load(row3 + at);
+      const ab = i32x4.shuffle(a, b, 0, 4, 1, 5);
+      const cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
+      const abHigh = i32x4.shuffle(a, b, 2, 6, 3, 7);
+      const cdHigh = i32x4.shuffle(c, d, 2, 6, 3, 7);
+      v128.store(to, i64x2.shuffle(ab, cd, 0, 2));
+      v128.store(to + pitch, i64x2.shuffle(ab, cd, 1, 3));
+      v128.store(to + 2 * pitch, i64x2.shuffle(abHigh, cdHigh, 0, 2));
+      v128.store(to + 3 * pitch, i64x2.shuffle(abHigh, cdHigh, 1, 3));
+      to += 4 * pitch;
+    }
+    for (let row = wholeRows; row < rows; row++) {
+      const at: usize = row << 2;
+      v128.store(to, gather(row0 + at, row1 + at, row2 + at, row3 + at));
+      to += pitch;
+    }
+  }
+  for (let step = wholeSteps; step < depth; step++) {
+    const row0 = from + the.leftPitch * step;
+    let to = into + (step << 2);
+    for (let row: u32 = 0; row < rows; row++) {
+      store<f32>(to, load<f32>(row0 + ((<usize>row) << 2)));
+      to += pitch;
+    }
+  }
+}
