@@ -2,8 +2,10 @@ import { describe, expect, test } from 'vitest';
 import { expectedRow, MATMULS, matmulInput, matmulWeights, packedWeights } from './matmulCase.ts';
 import { provideNavigatorGpu } from './navigatorGpu.ts';
 import { matmulModel } from './onnxModel.ts';
-import { openOurs } from './ours.ts';
+import { openDevice } from './ourDevice.ts';
+import { ourEngine } from './ours.ts';
 import { ratiosOf, stepTable } from './report.ts';
+import { WEBGPU } from './target.ts';
 import { batchOf, initialValues, parametersOf, SMALL, SMALL_LOSSES, stepFlops } from './trainCase.ts';
 
 describe('what all engines start from', () => {
@@ -50,7 +52,7 @@ describe('what all engines start from', () => {
 describe('our engine', () => {
   test('gives the recorded losses of the train step, 1e-4', async () => {
     await provideNavigatorGpu();
-    const engine = await openOurs();
+    const engine = ourEngine(await openDevice(WEBGPU));
     const stepper = await engine.openStep?.(SMALL);
     for (const expected of SMALL_LOSSES) {
       expect(Math.abs((await stepper!.step()) - expected)).toBeLessThan(1e-4);
@@ -59,7 +61,7 @@ describe('our engine', () => {
   });
 
   test('multiplies as in double precision', async () => {
-    const engine = await openOurs();
+    const engine = ourEngine(await openDevice(WEBGPU));
     for (const matmulCase of MATMULS.filter(({ rows }) => rows === 512)) {
       const row = await (await engine.openMatmul!(matmulCase)).firstRow();
       const expected = expectedRow(matmulCase);

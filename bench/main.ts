@@ -27,6 +27,7 @@ import {
   stepTable,
   targetTable,
 } from './report.ts';
+import type { AskedEngine } from './requests.ts';
 import { targetRows } from './targets.ts';
 import { findTorch, measureTorch } from './torch.ts';
 import { LARGE, SMALL } from './trainCase.ts';
@@ -51,12 +52,12 @@ async function describeAdapter(): Promise<{ adapter: string; software: boolean }
 
 class Bench {
   readonly #options: Options;
-  readonly #engines: readonly RemoteEngine[];
+  readonly #engines: readonly AskedEngine[];
   readonly #large: boolean;
   readonly #software: boolean;
   readonly failures: Failure[] = [];
 
-  constructor(options: Options, engines: readonly RemoteEngine[], software: boolean) {
+  constructor(options: Options, engines: readonly AskedEngine[], software: boolean) {
     this.#options = options;
     this.#engines = engines;
     this.#software = software;
@@ -120,7 +121,7 @@ class Bench {
     return start;
   }
 
-  #able(what: keyof typeof ABLE): RemoteEngine[] {
+  #able(what: keyof typeof ABLE): AskedEngine[] {
     return this.#engines.filter(({ name }) => ABLE[what].includes(name));
   }
 
@@ -142,7 +143,7 @@ class Bench {
 
 async function openEngines(names: readonly string[], failures: Failure[]) {
   const versions: Record<string, string> = {};
-  const engines: RemoteEngine[] = [];
+  const engines: AskedEngine[] = [];
   for (const name of names) {
     const engine = new RemoteEngine(PROGRAM, name);
     try {

@@ -2,8 +2,8 @@ import type { LoraCase } from './decodeCase.ts';
 import type { MatmulCase } from './engine.ts';
 import { expectedRow, matmulFlops } from './matmulCase.ts';
 import { RemoteEngine } from './remoteEngine.ts';
+import type { AskedEngine, Request } from './requests.ts';
 import { SMALL, SMALL_LOSSES, stepFlops, type TrainCase } from './trainCase.ts';
-import type { Request } from './worker.ts';
 
 /** What a train step is called among the results. */
 function nameOf(stepCase: TrainCase | LoraCase): string {
@@ -59,10 +59,10 @@ function median(values: readonly number[]): number {
 
 /** Runs `work` for every engine that has not failed yet; a failure takes that engine out and is noted. */
 async function eachAlive(
-  alive: Set<RemoteEngine>,
+  alive: Set<AskedEngine>,
   failures: Failure[],
   what: string,
-  work: (engine: RemoteEngine) => Promise<void>,
+  work: (engine: AskedEngine) => Promise<void>,
 ): Promise<void> {
   for (const engine of [...alive]) {
     try {
@@ -79,17 +79,17 @@ async function eachAlive(
  * At least four steps, for the losses; then rounds until `seconds` are over or `maxRounds` are done.
  */
 export async function measureStep(
-  engines: readonly RemoteEngine[],
+  engines: readonly AskedEngine[],
   stepCase: TrainCase | LoraCase,
   { seconds, maxRounds }: { seconds: number; maxRounds: number },
 ): Promise<Suite<StepResult>> {
   const failures: Failure[] = [];
   const alive = new Set(engines);
-  const times = new Map<RemoteEngine, number[]>(engines.map((engine) => [engine, []]));
-  const losses = new Map<RemoteEngine, number[]>(engines.map((engine) => [engine, []]));
-  const counts = new Map<RemoteEngine, Readonly<Record<string, number>>>();
-  const firstMs = new Map<RemoteEngine, number>();
-  const step = async (engine: RemoteEngine) => {
+  const times = new Map<AskedEngine, number[]>(engines.map((engine) => [engine, []]));
+  const losses = new Map<AskedEngine, number[]>(engines.map((engine) => [engine, []]));
+  const counts = new Map<AskedEngine, Readonly<Record<string, number>>>();
+  const firstMs = new Map<AskedEngine, number>();
+  const step = async (engine: AskedEngine) => {
     const reply = await engine.ask({ kind: 'step' });
     times.get(engine)?.push(reply.ms);
     losses.get(engine)?.push(reply.loss ?? Number.NaN);
@@ -139,14 +139,14 @@ const ROUNDS = 5;
 
 /** Times products back to back, so many a batch that waiting for the GPU does not count; the best batch of each engine. */
 export async function measureMatmul(
-  engines: readonly RemoteEngine[],
+  engines: readonly AskedEngine[],
   matmulCase: MatmulCase,
 ): Promise<Suite<MatmulResult>> {
   const failures: Failure[] = [];
   const alive = new Set(engines);
-  const batch = new Map<RemoteEngine, number>();
-  const best = new Map<RemoteEngine, number>();
-  const errors = new Map<RemoteEngine, number>();
+  const batch = new Map<AskedEngine, number>();
+  const best = new Map<AskedEngine, number>();
+  const errors = new Map<AskedEngine, number>();
   const expected = expectedRow(matmulCase);
   const largest = expected.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
   await eachAlive(alive, failures, matmulCase.name, async (engine) => {

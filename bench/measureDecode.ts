@@ -1,7 +1,7 @@
 import type { DecodeCase } from './decodeCase.ts';
 import type { BestToken } from './engine.ts';
 import type { Failure, Suite } from './measure.ts';
-import type { RemoteEngine } from './remoteEngine.ts';
+import type { AskedEngine } from './requests.ts';
 
 export interface DecodeResult {
   readonly engine: string;
@@ -24,12 +24,12 @@ function differ(a: readonly BestToken[], b: readonly BestToken[]): boolean {
 
 /** Tokens in turns, the same number of each engine a round; the median round counts. */
 export async function measureDecode(
-  engines: readonly RemoteEngine[],
+  engines: readonly AskedEngine[],
   decodeCase: DecodeCase,
 ): Promise<Suite<DecodeResult>> {
   const failures: Failure[] = [];
-  const alive = new Map<RemoteEngine, { firstMs: number; rounds: number[] }>();
-  const attempt = async (engine: RemoteEngine, work: () => Promise<void>) => {
+  const alive = new Map<AskedEngine, { firstMs: number; rounds: number[] }>();
+  const attempt = async (engine: AskedEngine, work: () => Promise<void>) => {
     try {
       await work();
     } catch (error) {

@@ -1,24 +1,14 @@
 /** Alloy's own engine: train steps, generation and the matrix product kernel. */
 import type { Device } from '../src/device/device.ts';
-import { nodeWasmHost } from '../src/device/wasm/nodeWasmHost.ts';
-import { WasmDevice } from '../src/device/wasm/wasmDevice.ts';
-import { WebGpuDevice } from '../src/device/webgpu/webGpuDevice.ts';
 import { matmulNT } from '../src/kernels/matmul.ts';
 import type { BenchEngine, MatmulCase, MatmulRunner } from './engine.ts';
 import { matmulInput, matmulWeights, packedWeights } from './matmulCase.ts';
 import { openDecode } from './oursDecode.ts';
 import { openForward } from './oursForward.ts';
 import { openLora, openStep } from './oursTrain.ts';
-import { type Target, WEBGPU } from './target.ts';
 import { watch } from './watch.ts';
 
-/** Beside the bundled bench; the build puts them there. */
-const KERNELS = new URL('../kernels/', import.meta.url);
-
-export async function openOurs(target: Target = WEBGPU): Promise<BenchEngine> {
-  const device = await (target.device === 'webgpu'
-    ? WebGpuDevice.open()
-    : WasmDevice.open(nodeWasmHost(target.threads, KERNELS)));
+export function ourEngine(device: Device): BenchEngine {
   const watched = watch(device);
   const fresh = <T>(open: () => T): T => {
     watched.reset();

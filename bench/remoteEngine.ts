@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import type { AskedEngine, Reply, Request } from './requests.ts';
 import { type Target, targetName, WEBGPU } from './target.ts';
-import type { Reply, Request } from './worker.ts';
 
 /** An engine in a process of its own, as the parent sees it. */
-export class RemoteEngine {
+export class RemoteEngine implements AskedEngine {
   readonly name: string;
   #child: ChildProcess;
   /** Why the engine can no longer be asked. */
@@ -38,7 +38,6 @@ export class RemoteEngine {
     });
   }
 
-  /** Sends one request and waits for the answer; rejects when the engine fails or its process ends. */
   ask(request: Request): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const fail = (reason: string) => reject(new Error(`${this.name}: ${reason}`));

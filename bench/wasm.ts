@@ -10,6 +10,7 @@ import { measureDecode } from './measureDecode.ts';
 import { FORWARD_TOKENS, forwardFlops } from './oursForward.ts';
 import { RemoteEngine } from './remoteEngine.ts';
 import { decodeTable, loadWords, matmulTable, OURS, ratiosOf, stepTable, targetTable } from './report.ts';
+import type { AskedEngine } from './requests.ts';
 import { type Target, WEBGPU, wasmOn } from './target.ts';
 import { digits, type TargetRow } from './targetRow.ts';
 import { SMALL } from './trainCase.ts';
@@ -101,9 +102,9 @@ class Comparison {
 
   async #between<R>(
     wanted: readonly (readonly [name: string, target: Target, label?: string])[],
-    measure: (engines: readonly RemoteEngine[]) => Promise<Suite<R>>,
+    measure: (engines: readonly AskedEngine[]) => Promise<Suite<R>>,
   ): Promise<Suite<R>> {
-    const engines: RemoteEngine[] = [];
+    const engines: AskedEngine[] = [];
     try {
       for (const [name, target, label] of wanted) {
         const engine = new RemoteEngine(this.#program, name, { target, ...(label && { label }) });
