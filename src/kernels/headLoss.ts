@@ -73,6 +73,9 @@ export interface HeadLossOptions {
 
 type Mode = TeacherMode | 'none';
 
+/** What kernels in WASM call the modes. */
+const MODE_NUMBERS: Readonly<Record<Mode, number>> = { none: 0, sparse: 1, tail: 2 };
+
 const THREADS = ROW_THREADS;
 const SEGMENT = THREADS * 16;
 const MAX_KEPT = THREADS - 1;
@@ -265,6 +268,7 @@ const kernelFor = madeOnce((part: 'stats' | 'gradient', mode: Mode, capped: bool
         },
         params: { rowStart: 'u32', vocabulary: 'u32', kept: 'u32', cap: 'f32', ratioLimit: 'f32' },
         code: statsCode(mode, capped),
+        wasm: { name: 'headLossStats', constants: [MODE_NUMBERS[mode]], pieces: (_, [rows]) => rows },
       })
     : defineKernel({
         name,
@@ -277,6 +281,11 @@ const kernelFor = madeOnce((part: 'stats' | 'gradient', mode: Mode, capped: bool
         },
         params: { rowStart: 'u32', vocabulary: 'u32', kept: 'u32', cap: 'f32' },
         code: gradientCode(mode, capped),
+        wasm: {
+          name: 'headLossGradient',
+          constants: [MODE_NUMBERS[mode]],
+          pieces: (_, [segments, rows]) => segments * rows,
+        },
       });
 });
 

@@ -45,8 +45,17 @@ export function sigmoid4(x: v128): v128 {
   return f32x4.div(one, f32x4.add(one, exp4(f32x4.pmin(f32x4.neg(x), f32x4.splat(80.0)))));
 }
 
-/** With e^(-2|x|), which cannot overflow, and as a series below 0.3, where the quotient would cancel. */
 export function tanh4(x: v128): v128 {
+  return tanhWith(x, tanhExp(x));
+}
+
+/** What `tanhWith` and `tanhSlopeWith` need of x: e^(-2|x|), which cannot overflow. */
+export function tanhExp(x: v128): v128 {
+  return exp4(f32x4.mul(f32x4.abs(x), f32x4.splat(-2.0)));
+}
+
+/** tanh x; as a series below 0.3, where the quotient would cancel. */
+export function tanhWith(x: v128, e: v128): v128 {
   const size = f32x4.abs(x);
   const s = f32x4.pmin(size, f32x4.splat(0.3));
   const q = f32x4.mul(s, s);
@@ -56,10 +65,15 @@ export function tanh4(x: v128): v128 {
   series = f32x4.add(f32x4.mul(q, series), f32x4.splat(-0.333333333));
   series = f32x4.add(f32x4.mul(f32x4.mul(q, series), s), s);
   const one = f32x4.splat(1.0);
-  const e = exp4(f32x4.mul(size, f32x4.splat(-2.0)));
   const quotient = f32x4.div(f32x4.sub(one, e), f32x4.add(one, e));
   const positive = v128.bitselect(series, quotient, f32x4.lt(size, f32x4.splat(0.3)));
   return v128.or(positive, v128.and(x, i32x4.splat(0x80000000)));
+}
+
+/** 1 − tanh² x, in a form that keeps its digits where it is small. */
+export function tanhSlopeWith(e: v128): v128 {
+  const sum = f32x4.add(e, f32x4.splat(1.0));
+  return f32x4.div(f32x4.mul(e, f32x4.splat(4.0)), f32x4.mul(sum, sum));
 }
 
 /** cap · tanh(x / cap). */
@@ -68,11 +82,14 @@ export function softCap4(x: v128, cap: f32): v128 {
   return f32x4.mul(caps, tanh4(f32x4.div(x, caps)));
 }
 
-/** The derivative of `softCap4`, 1 − tanh², in a form that keeps its digits where it is small. */
+/** The derivative of `softCap4`. */
 export function softCapSlope4(x: v128, cap: f32): v128 {
-  const e = exp4(f32x4.mul(f32x4.abs(f32x4.div(x, f32x4.splat(cap))), f32x4.splat(-2.0)));
-  const sum = f32x4.add(e, f32x4.splat(1.0));
-  return f32x4.div(f32x4.mul(e, f32x4.splat(4.0)), f32x4.mul(sum, sum));
+  return tanhSlopeWith(tanhExp(f32x4.div(x, f32x4.splat(cap))));
+}
+
+/** One logit as the loss sees it; a cap of 0 is none. */
+export function softCap1(x: f32, cap: f32): f32 {
+  return cap > 0 ? f32x4.extract_lane(softCap4(f32x4.splat(x), cap), 0) : x;
 }
 
 /** The normal distribution Φ(x), by e^(-x²/2) erfcx(|x| / √2) / 2 as `activation.ts` says. */
