@@ -38,6 +38,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let total = group_sum(lane, sum);
   if (lane == 0u) { partials[params.at + group.x] = total; }
 }`,
+  wasm: { name: 'gradientNormSquares', pieces: ({ groups }) => groups },
 });
 
 // Finiteness is read from the bits: drivers fold comparisons of NaN.
@@ -60,6 +61,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     gradScale[1] = norm;
   }
 }`,
+  wasm: { name: 'gradientNormClip', pieces: () => 1 },
 });
 
 function groupsFor(count: number): number {

@@ -56,6 +56,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   if (valid && lane == 0u) { stats[row] = vec2<f32>(mean, scale); }
 }`,
+    wasm: {
+      name: 'layerNormForward',
+      constants: [bias ? 1 : 0, residual ? 1 : 0],
+      pieces: ({ rows = 0 }) => rows,
+    },
   });
 }
 
@@ -83,6 +88,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     dx[base + j] ${accumulate ? '+=' : '='} saved.y * (g - mean - (x[base + j] - saved.x) * pull);
   }
 }`,
+    wasm: { name: 'layerNormBackward', constants: [accumulate ? 1 : 0], pieces: ({ rows }) => rows },
   });
 }
 

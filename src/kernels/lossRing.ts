@@ -36,6 +36,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
   }
 }`,
+  wasm: { name: 'lossRingLoss', pieces: () => 1 },
 });
 
 const ringNormKernel = defineKernel({
@@ -49,6 +50,7 @@ fn main() {
   ring[at + 2u] = gradScale[1];
   ring[at + 3u] = gradScale[0];
 }`,
+  wasm: { name: 'lossRingNorm', pieces: () => 1 },
 });
 
 // Finiteness is read from the bits: drivers fold comparisons of NaN.
@@ -64,6 +66,7 @@ fn main() {
   if (!finite(ring[at]) || !finite(ring[at + 1u]) || gradScale[0] == 0.0) { state[params.fault] = 1u; }
   if (state[params.fault] != 0u) { gradScale[0] = 0.0; }
 }`,
+  wasm: { name: 'lossRingGuard', pieces: () => 1 },
 });
 
 const advanceKernel = defineKernel({
@@ -73,6 +76,7 @@ const advanceKernel = defineKernel({
   code: `
 @compute @workgroup_size(1)
 fn main() { state[params.slot] += 1u; }`,
+  wasm: { name: 'lossRingAdvance', pieces: () => 1 },
 });
 
 export interface RingPlace {

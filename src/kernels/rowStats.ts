@@ -46,6 +46,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     best[r] = atomicLoad(&best_id);
   }
 }`,
+  wasm: { name: 'rowStats', pieces: (_, [rows]) => rows },
 });
 
 const markedMassKernel = defineKernel({
@@ -73,6 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let total = add_up(lane, marked * exp(peak - merged.x), 0.0).x;
   if (lane == 0u) { mass[params.rowStart + row] = total / merged.y; }
 }`,
+  wasm: { name: 'rowStatsMarkedMass', pieces: (_, [rows]) => rows },
 });
 
 /** A chunk of logits and where its rows lie in the batch. */

@@ -133,6 +133,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
   }
 }`,
+  wasm: { name: 'topK', pieces: (_, [rows]) => rows },
 });
 
 /**

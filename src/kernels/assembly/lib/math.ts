@@ -110,3 +110,7 @@ export function normal4(x: v128): v128 {
   const tail = f32x4.mul(f32x4.mul(f32x4.mul(density, f32x4.splat(0.5)), whole), p);
   return v128.bitselect(tail, f32x4.sub(one, tail), f32x4.lt(x, f32x4.splat(0.0)));
 }
+
+export function finite(x: f32): bool {
+  return abs(x) < Infinity;
+}
