@@ -5,6 +5,7 @@
 import { availableParallelism, loadavg } from 'node:os';
 import { DECODE } from './decodeCase.ts';
 import type { MatmulCase } from './engine.ts';
+import { inChromium } from './inChromium.ts';
 import { type Failure, measureMatmul, measureStep, type Suite } from './measure.ts';
 import { measureDecode } from './measureDecode.ts';
 import { FORWARD_TOKENS, forwardFlops } from './oursForward.ts';
@@ -33,11 +34,13 @@ export interface WasmOptions {
 }
 
 interface Figures {
-  readonly steps: Suite<{ engine: string; medianMs: number }>;
+  readonly steps: Steps;
   readonly matmuls: readonly Suite<{ engine: string; bestMs: number; gflops: number }>[];
   readonly decodes: Suite<{ engine: string; msPerToken: number; firstMs: number }>;
   readonly forwardMs: number;
 }
+
+type Steps = Suite<{ engine: string; medianMs: number }>;
 
 class Comparison {
   readonly #program: string;
@@ -81,6 +84,18 @@ class Comparison {
     this.#print(`\nGeneration: ${DECODE.name}, ${words}\n${decodeTable(decodes)}`);
     const forwardMs = await this.#forward(on);
     return { steps: step, matmuls, decodes, forwardMs };
+  }
+
+  /** Train steps in pages, where threads are what a browser has of them. */
+  async inPages(seconds: number): Promise<Steps | undefined> {
+    const { ALLOY_BENCH_PAGE: page, ALLOY_CHROMIUM: chromium } = process.env;
+    if (page === undefined || chromium === undefined) return undefined;
+    const steps = await inChromium(page, chromium, [OURS, 'jax-js'], (engines) =>
+      measureStep(engines, SMALL, { seconds, maxRounds: 30 }),
+    );
+    this.failures.push(...steps.failures);
+    this.#print(`\nTrain step "${SMALL.name}", in Chromium\n${stepTable(steps)}`);
+    return steps;
   }
 
   /** The best of a few times that our engine reads 512 tokens. */
@@ -205,7 +220,18 @@ export async function benchWasm(
   const comparison = new Comparison(program, print);
   const many = await comparison.measure(threads, seconds, webgpu ? [[OURS, WEBGPU, OWN_WEBGPU]] : []);
   const one = await comparison.measure(1, seconds, []);
-  const rows = [...rowsOf(many, threads), ...rowsOf(one, 1)];
+  const pages = await comparison.inPages(seconds);
+  const rows = [
+    ...rowsOf(many, threads),
+    ...rowsOf(one, 1),
+    {
+      what: 'train step, small, against jax-js, in Chromium',
+      unit: '×',
+      target: 1,
+      less: false,
+      ...against(pages, 'jax-js', ({ medianMs }) => medianMs),
+    } as const,
+  ];
   print(`\n${targetTable(rows)}`);
   for (const { engine, what, reason } of comparison.failures) print(`\nFAILED ${engine}, ${what}: ${reason}`);
   return comparison.failures.length > 0 ? 1 : 0;

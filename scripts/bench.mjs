@@ -4,7 +4,8 @@
  */
 import { copyFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { bundle } from './setup/bundle.mjs';
+import { bundle, bundlePage } from './setup/bundle.mjs';
+import { ensureChromium } from './setup/chromium.mjs';
 import { ensureKernels } from './setup/kernels.mjs';
 import { ensureModules } from './setup/modules.mjs';
 import { packBench } from './setup/packBench.mjs';
@@ -12,6 +13,13 @@ import { root, run, runMain, SetupError, say } from './setup/process.mjs';
 import { adapterName, ensureVulkan } from './setup/vulkan.mjs';
 
 const ORT_WASM = 'ort-wasm-simd-threaded.asyncify.wasm';
+
+/** The page in which engines run as in a browser, and the browser. */
+async function preparePages() {
+  const page = join(root, 'dist', 'bench-page');
+  await bundlePage('bench/page', page);
+  return { ALLOY_BENCH_PAGE: page, ALLOY_CHROMIUM: await ensureChromium() };
+}
 
 async function main() {
   const args = process.argv.slice(2);
@@ -28,13 +36,14 @@ async function main() {
     return 0;
   }
   await ensureKernels();
+  const pages = args[0] === 'wasm' ? await preparePages() : {};
   const driver = await ensureVulkan().catch((error) => {
     // The WASM device needs none; it is only not compared with WebGPU then.
     if (args[0] === 'wasm') return undefined;
     throw error;
   });
   if (driver) say(`WebGPU adapter of Dawn: ${adapterName(driver.adapter)}`);
-  return run(process.execPath, [join(folder, 'main.mjs'), ...args], { env: driver?.env ?? {} });
+  return run(process.execPath, [join(folder, 'main.mjs'), ...args], { env: { ...driver?.env, ...pages } });
 }
 
 await runMain(main);
