@@ -9,9 +9,26 @@ const FOLDER = new URL('../../../dist/kernels/', import.meta.url);
 
 const SCRIPT = `
 const { parentPort } = require('node:worker_threads');
-const receive = (start) => parentPort.once('message', start);
+const receive = (take) => parentPort.on('message', take);
 const send = (message) => parentPort.postMessage(message);
 ${THREAD_SCRIPT}`;
+
+/**
+ * One module for all devices of the process: what V8 has optimized stays so, also where another runtime has told it since to
+ * optimize less (`nodeOnnxHost.ts`).
+ */
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
+
+async function compile(href: string): Promise<WebAssembly.Module> {
+  const bytes = await readFile(new URL(href)).catch((cause) => {
+    throw new AlloyError(
+      'missing-file',
+      'The kernels for the processor have not been built; run npm run build.',
+      { cause },
+    );
+  });
+  return WebAssembly.compile(bytes);
+}
 
 /**
  * @param threads at most so many; 0 computes on the calling thread, as in a page that may not share memory
@@ -21,28 +38,25 @@ export function nodeWasmHost(threads = availableParallelism(), folder = FOLDER):
   return {
     threads,
     async kernels(shared) {
-      const file = new URL(shared ? 'kernels.shared.wasm' : 'kernels.wasm', folder);
-      const bytes = await readFile(file).catch((cause) => {
-        throw new AlloyError(
-          'missing-file',
-          'The kernels for the processor have not been built; run npm run build.',
-          { cause },
-        );
-      });
-      return WebAssembly.compile(bytes);
+      const { href } = new URL(shared ? 'kernels.shared.wasm' : 'kernels.wasm', folder);
+      const module = compiled.get(href) ?? compile(href);
+      compiled.set(href, module);
+      module.catch(() => compiled.delete(href));
+      return module;
     },
-    spawn(start, { finished, failed }) {
+    spawn(start, { told, failed }) {
       const worker = new Worker(SCRIPT, { eval: true, name: 'alloy' });
       let ending = false;
       // A device that nobody closed does not keep the process alive.
       worker.unref();
-      worker.on('message', finished);
+      worker.on('message', told);
       worker.on('error', (error) => failed(error instanceof Error ? error.message : String(error)));
       worker.on('exit', (code) => {
         if (!ending) failed(`it stopped with code ${code}`);
       });
       worker.postMessage(start);
       return {
+        join: () => worker.postMessage('join'),
         terminate() {
           ending = true;
           worker.terminate();

@@ -3,7 +3,7 @@
  * shifts. Both run one program at a time, as it lies in memory (`wasmProgram.ts`).
  */
 import { AlloyError } from '../../util/errors.ts';
-import type { WasmHost, WasmThread } from './wasmHost.ts';
+import type { ThreadEvents, ThreadMessage, WasmHost, WasmThread } from './wasmHost.ts';
 import type { CrewExports } from './wasmKernels.ts';
 import type { WasmMemory } from './wasmMemory.ts';
 
@@ -17,6 +17,9 @@ const CONTROL_BYTES = 256;
 /** A step of a program: kernel, pieces, chunk, a word that is not used, and from `SLOTS` on what the kernel is given. */
 export const STEP_BYTES = 256;
 export const SLOTS = 16;
+
+/** Threads that have not started by then are done without: a browser that refuses one may say nothing at all. */
+const START_MS = 10_000;
 
 /** How long the calling thread computes before it serves what waits. */
 const SHIFT_MS = 30;
@@ -34,50 +37,58 @@ export class ThreadCrew implements Crew {
   readonly #memory: WasmMemory;
   readonly #control: number;
   readonly #members: readonly WasmThread[];
+  readonly #onLost: (reason: string) => void;
   #epoch = 0;
   #waiting: { resolve(): void; reject(error: AlloyError): void } | undefined;
   #lost: AlloyError | undefined;
 
-  /** @param onLost hears of a thread that has ended though nobody asked it to */
-  constructor(
+  private constructor(
+    memory: WasmMemory,
+    control: number,
+    members: readonly WasmThread[],
+    onLost: (reason: string) => void,
+  ) {
+    this.threads = members.length;
+    this.#memory = memory;
+    this.#control = control;
+    this.#members = members;
+    this.#onLost = onLost;
+  }
+
+  /**
+   * Starts as many threads as the host allows.
+   * @param onLost hears of a thread that has ended though nobody asked it to
+   * @returns the crew of those that did start, or why none did
+   */
+  static async open(
     host: WasmHost,
     module: WebAssembly.Module,
     memory: WasmMemory,
     onLost: (reason: string) => void,
-  ) {
-    this.threads = host.threads;
-    this.#memory = memory;
-    this.#control = memory.take(CONTROL_BYTES, 'crew');
-    this.#word(CONTROL.threads, this.threads);
-    const events = {
-      finished: () => {
-        const waiting = this.#waiting;
-        this.#waiting = undefined;
-        waiting?.resolve();
+    startMs = START_MS,
+  ): Promise<ThreadCrew | string> {
+    const control = memory.take(CONTROL_BYTES, 'crew');
+    let crew: ThreadCrew | undefined;
+    let early: string | undefined;
+    const events: ThreadEvents = {
+      told(message) {
+        if (crew) crew.#take(message);
       },
-      failed: (reason: string) => {
-        if (this.#lost) return;
-        this.#lost = new AlloyError(
-          'device-lost',
-          `A thread of the processor's device ended (${reason}); open the device again and resume from the last checkpoint.`,
-        );
-        this.#waiting?.reject(this.#lost);
-        this.#waiting = undefined;
-        onLost(reason);
-        this.#dismiss();
+      failed(reason) {
+        if (crew) crew.#lose(reason);
+        else early ??= reason;
       },
     };
-    this.#members = Array.from({ length: this.threads }, () =>
-      host.spawn(
-        {
-          module,
-          memory: memory.memory,
-          control: this.#control,
-          scratch: memory.take(SCRATCH_BYTES, 'scratch of a thread'),
-        },
-        events,
-      ),
+    const begun = await Promise.all(
+      Array.from({ length: host.threads }, () => beginThread(host, module, memory, control, startMs, events)),
     );
+    const members = begun.filter((one) => typeof one !== 'string');
+    if (members.length === 0) return begun.find((one) => typeof one === 'string') ?? 'there is none';
+    crew = new ThreadCrew(memory, control, members, onLost);
+    crew.#word(CONTROL.threads, members.length);
+    for (const member of members) member.join();
+    if (early !== undefined) crew.#lose(early);
+    return crew;
   }
 
   run(program: number, steps: number): Promise<void> {
@@ -94,6 +105,25 @@ export class ThreadCrew implements Crew {
     this.#lost ??= new AlloyError('device-lost', 'The device was closed.');
     this.#waiting?.reject(this.#lost);
     this.#waiting = undefined;
+    this.#dismiss();
+  }
+
+  #take(message: ThreadMessage): void {
+    if (message !== 'finished') return;
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.resolve();
+  }
+
+  #lose(reason: string): void {
+    if (this.#lost) return;
+    this.#lost = new AlloyError(
+      'device-lost',
+      `A thread of the processor's device ended (${reason}); open the device again and resume from the last checkpoint.`,
+    );
+    this.#waiting?.reject(this.#lost);
+    this.#waiting = undefined;
+    this.#onLost(reason);
     this.#dismiss();
   }
 
@@ -117,6 +147,49 @@ export class ThreadCrew implements Crew {
   #view(): Int32Array {
     return new Int32Array(this.#memory.memory.buffer, this.#control, CONTROL_BYTES / 4);
   }
+}
+
+/** Starts one thread. @param events of a member alone @returns the thread once it can compute, or why it cannot */
+function beginThread(
+  host: WasmHost,
+  module: WebAssembly.Module,
+  memory: WasmMemory,
+  control: number,
+  startMs: number,
+  events: ThreadEvents,
+): Promise<WasmThread | string> {
+  return new Promise((resolve) => {
+    let thread: WasmThread | undefined;
+    let state: 'starting' | 'member' | 'gone' = 'starting';
+    const giveUp = (reason: string) => {
+      state = 'gone';
+      clearTimeout(timer);
+      thread?.terminate();
+      resolve(reason);
+    };
+    const timer = setTimeout(() => giveUp(`it did not start within ${startMs / 1000} s`), startMs);
+    try {
+      const scratch = memory.take(SCRATCH_BYTES, 'scratch of a thread');
+      thread = host.spawn(
+        { module, memory: memory.memory, control, scratch },
+        {
+          told(message) {
+            if (state === 'member') events.told(message);
+            if (state !== 'starting' || !thread) return;
+            state = 'member';
+            clearTimeout(timer);
+            resolve(thread);
+          },
+          failed(reason) {
+            if (state === 'member') events.failed(reason);
+            else giveUp(reason);
+          },
+        },
+      );
+    } catch (error) {
+      giveUp(error instanceof Error ? error.message : String(error));
+    }
+  });
 }
 
 /** The calling thread, which serves what waits after every shift. */

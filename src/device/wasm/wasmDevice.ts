@@ -21,6 +21,8 @@ import { WasmMemory } from './wasmMemory.ts';
 import { WasmProgram } from './wasmProgram.ts';
 
 export interface WasmOptions {
+  /** How long threads may take to start. */
+  readonly startMs?: number;
   /** Lower limits than those of the memory. */
   readonly limits?: Partial<Pick<DeviceLimits, 'bufferBytes' | 'bindingBytes' | 'pieceBytes' | 'totalBytes'>>;
 }
@@ -36,6 +38,8 @@ export class WasmDevice implements Device {
   readonly stats: DeviceStats;
   readonly lost: Promise<string>;
   readonly kernels: WasmKernels;
+  /** Why one thread computes alone, as half a sentence; undefined where there are several. */
+  readonly alone: string | undefined;
   readonly #heap: WasmMemory;
   readonly #crew: Crew;
   readonly #kinds = new Map<WasmRange, MemoryKind>();
@@ -46,18 +50,15 @@ export class WasmDevice implements Device {
   #making: DeviceBuffer[] | undefined;
   #lose: (reason: string) => void = () => undefined;
 
-  private constructor(host: WasmHost, module: WebAssembly.Module, heap: WasmMemory, options: WasmOptions) {
+  private constructor({ crew, heap, kernels, alone }: Opened, options: WasmOptions) {
     this.#heap = heap;
-    const { exports, kernels } = instantiate(module, heap.memory);
-    heap.reserve(exports.heapBase.value);
+    this.#crew = crew;
     this.kernels = kernels;
+    this.alone = alone;
     this.lost = new Promise((resolve) => {
       this.#lose = resolve;
     });
-    this.#crew = heap.shared
-      ? new ThreadCrew(host, module, heap, (reason) => this.#fail(reason))
-      : new SoloCrew(host, heap, exports);
-    const { threads } = this.#crew;
+    const { threads } = crew;
     const description = `the processor (WebAssembly, ${threads === 1 ? 'one thread' : `${threads} threads`})`;
     this.info = {
       vendor: '',
@@ -84,9 +85,13 @@ export class WasmDevice implements Device {
 
   /** @throws AlloyError `missing-file` without compiled kernels; `out-of-memory` where no memory is granted */
   static async open(host: WasmHost, options: WasmOptions = {}): Promise<WasmDevice> {
-    const shared = host.threads > 0;
-    const module = await host.kernels(shared);
-    return new WasmDevice(host, module, WasmMemory.open(shared), options);
+    let device: WasmDevice | undefined;
+    const onLost = (reason: string) => {
+      if (device) device.#fail(reason);
+    };
+    const opened = await openCrew(host, onLost, options.startMs);
+    device = new WasmDevice(opened, options);
+    return device;
   }
 
   get name(): string {
@@ -301,6 +306,39 @@ export class WasmDevice implements Device {
     );
     this.#lose(reason);
   }
+}
+
+interface Opened {
+  readonly crew: Crew;
+  readonly heap: WasmMemory;
+  readonly kernels: WasmKernels;
+  readonly alone: string | undefined;
+}
+
+/** Threads where there can be any, else the calling thread alone. */
+async function openCrew(host: WasmHost, onLost: (reason: string) => void, startMs?: number): Promise<Opened> {
+  let { alone } = host;
+  if (host.threads > 0) {
+    try {
+      const { module, heap, kernels } = await openModule(host, true);
+      const crew = await ThreadCrew.open(host, module, heap, onLost, startMs);
+      if (typeof crew !== 'string') return { crew, heap, kernels, alone: undefined };
+      alone = `no thread could be started (${crew})`;
+    } catch (error) {
+      if (!(error instanceof AlloyError && error.code === 'out-of-memory')) throw error;
+      alone = 'no memory was granted that threads can share';
+    }
+  }
+  const { heap, kernels, exports } = await openModule(host, false);
+  return { crew: new SoloCrew(host, heap, exports), heap, kernels, alone };
+}
+
+async function openModule(host: WasmHost, shared: boolean) {
+  const module = await host.kernels(shared);
+  const heap = WasmMemory.open(shared);
+  const { exports, kernels } = instantiate(module, heap.memory);
+  heap.reserve(exports.heapBase.value);
+  return { module, heap, exports, kernels };
 }
 
 /** Of the memory, for the kernels' own data, the crew and what the gaps between buffers cost. */

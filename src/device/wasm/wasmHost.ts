@@ -6,7 +6,7 @@ export interface WasmHost {
   readonly alone?: string | undefined;
   /** The compiled kernels, for memory that is shared or not. @throws AlloyError `missing-file` */
   kernels(shared: boolean): Promise<WebAssembly.Module>;
-  /** Starts a thread that becomes a member of a crew (`wasmCrew.ts`). */
+  /** Starts a thread that may become a member of a crew (`wasmCrew.ts`). */
   spawn(start: ThreadStart, events: ThreadEvents): WasmThread;
   /** Lets messages, timers and input be served. */
   breathe(): Promise<void>;
@@ -21,27 +21,36 @@ export interface ThreadStart {
   readonly scratch: number;
 }
 
+/** What threads tell: that one can compute, and that it was the last to come through a program. */
+export type ThreadMessage = 'ready' | 'finished';
+
 export interface ThreadEvents {
-  /** The thread was the last to come through a program. */
-  finished(): void;
+  told(message: ThreadMessage): void;
   /** The thread has ended though nobody asked it to. */
   failed(reason: string): void;
 }
 
 export interface WasmThread {
+  /** Makes it a member: from now on it follows the block of memory that leads the crew. */
+  join(): void;
   terminate(): void;
 }
 
 /**
  * The script of a thread. It is JavaScript in a string since browsers and Node load scripts of threads in different ways
- * and this is all that there is of it. `receive` and `send` are the host's.
+ * and this is all that there is of it. `receive` and `send` are the host's; the first message is a `ThreadStart`, the
+ * second makes the thread a member, and it hears no other since it never returns from its work.
  */
 export const THREAD_SCRIPT = `
-receive(({ module, memory, control, scratch }) => {
+let work;
+receive((start) => {
+  if (work) return work();
+  const { module, memory, control, scratch } = start;
   const { exports } = new WebAssembly.Instance(module, { env: { memory }, crew: { 'finished': () => send('finished') } });
   const kernels = WebAssembly.Module.exports(module).filter(({ kind }) => kind === 'function').map(({ name }) => name).sort();
   const first = exports.table.grow(kernels.length);
   kernels.forEach((name, index) => exports.table.set(first + index, exports[name]));
   exports.keepScratch(scratch);
-  exports.work(control);
+  work = () => exports.work(control);
+  send('ready');
 });`;

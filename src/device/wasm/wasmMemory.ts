@@ -32,10 +32,13 @@ export class WasmMemory {
     this.maximumBytes = pages * PAGE_BYTES;
   }
 
-  /** @throws AlloyError `out-of-memory` where not even the least is granted */
-  static open(shared: boolean): WasmMemory {
+  /**
+   * @param pages how many there may be, from the most that is asked for to the least
+   * @throws AlloyError `out-of-memory` where not even the least is granted
+   */
+  static open(shared: boolean, pages: readonly number[] = PAGES): WasmMemory {
     let refusal: unknown;
-    for (const maximum of PAGES) {
+    for (const maximum of pages) {
       try {
         return new WasmMemory(new WebAssembly.Memory({ initial: 1, maximum, shared }), shared, maximum);
       } catch (error) {
