@@ -11,6 +11,7 @@
 import {
   type BufferSpec,
   defineKernel,
+  type Grid,
   type Kernel,
   type KernelSpec,
   madeOnce,
@@ -39,6 +40,11 @@ const THREADS = 8;
 
 /** Rows of a workgroup. */
 export const PLAIN_ROWS = OWN * THREADS;
+
+/** Pieces in WASM: each has the rows of a workgroup. */
+function groups(_: unknown, [tiles, heads, batch]: Grid): number {
+  return tiles * heads * batch;
+}
 
 /** WGSL: the element c of the own rows. */
 function ownValues(array: string, at: string): string {
@@ -179,6 +185,7 @@ ${blockSum(share, { target: 'o', ownAt: 'q_at', factor: 'keep', weight: 's', val
   }
   ${cached ? '' : storeLse}
 }`,
+      wasm: { name: 'attentionForward', constants: [cached ? 1 : 0], pieces: groups },
     });
   return pair(make, `forward${cached ? '.cached' : ''}`, capped);
 });
@@ -220,6 +227,7 @@ ${scoreGradient(n, 'lse_own', 'delta_own', `see${n}`)}`,
 ${blockSum(share, { target: 'dq', ownAt: 'q_at', weight: 'dp', values: 'k', otherAt: 'k_at' })}
   }
 }`,
+      wasm: { name: 'attentionQueries', pieces: groups },
     });
   return pair(make, 'queries', capped);
 });
@@ -268,6 +276,7 @@ ${blockSum(share, { target: 'dv', ownAt: 'k_at', weight: 's', values: 'grad', ot
   }
   }
 }`,
+      wasm: { name: 'attentionKeys', pieces: groups },
     });
   return pair(make, 'keys', capped);
 });

@@ -1,0 +1,367 @@
+/**
+ * Causal attention; see `src/kernels/attention.ts`. A piece owns 32 rows of a head, as the lanes of blocks of scores, and
+ * walks over the rows of the other side that they see.
+ */
+import { addWeighted, BLOCK, gather, OWN, PITCH, products, put, putScaled } from './lib/blocks';
+import { exp4 } from './lib/math';
+import { LOWEST, places, putGradients, reachOf, score, sees } from './lib/scores';
+import { scratch } from './lib/scratch';
+import { address, real, whole } from './lib/slots';
+
+/** What a thread keeps of the rows it owns, at these offsets of its scratch memory: a number each … */
+const PEAK: usize = 0;
+const TOTAL: usize = 128;
+const FACTOR: usize = 256;
+const LSE: usize = 384;
+const DELTA: usize = 512;
+/** … blocks … */
+const SCORES: usize = 1024;
+const GRADIENTS: usize = 1024 + 64 * 128;
+/** … and up to four times [width][OWN] or [OWN][width]: room for heads of `MOST_WIDTH` (`src/kernels/attention.ts`). */
+const ROWS: usize = 1024 + 2 * 64 * 128;
+
+/** The parameters of a dispatch; every thread has its own instance of the module. */
+let tokens: u32 = 0;
+let keyTokens: u32 = 0;
+let heads: u32 = 0;
+let kvHeads: u32 = 0;
+let width: u32 = 0;
+let window: u32 = 0;
+let scale: f32 = 0;
+let cap: f32 = 0;
+/** Bytes from one token to the next in q and in k. */
+let queryStride: usize = 0;
+let keyStride: usize = 0;
+
+function readParameters(slots: usize, at: u32): void {
+  tokens = whole(slots, at);
+  keyTokens = whole(slots, at + 1);
+  heads = whole(slots, at + 2);
+  kvHeads = whole(slots, at + 3);
+  width = whole(slots, at + 4);
+  window = whole(slots, at + 5);
+  scale = real(slots, at + 6);
+  cap = real(slots, at + 7);
+  queryStride = (<usize>(heads * width)) << 2;
+  keyStride = (<usize>(kvHeads * width)) << 2;
+}
+
+function tilesOf(rows: u32): u32 {
+  return (rows + OWN - 1) / OWN;
+}
+
+/** Bytes from the start of q to a head of a sequence. */
+function queryPlace(sequence: u32, head: u32): usize {
+  return <usize>sequence * tokens * queryStride + ((<usize>head * width) << 2);
+}
+
+function keyPlace(sequence: u32, head: u32): usize {
+  return <usize>sequence * keyTokens * keyStride + ((<usize>head * width) << 2);
+}
+
+/** A number of every row [B * T, H]: bytes from the start to that of a token. */
+function rowPlace(sequence: u32, token: u32, head: u32): usize {
+  return (<usize>(sequence * tokens + token) * heads + head) << 2;
+}
+
+/** The first key that the query at `position` sees. */
+function firstKey(position: u32): u32 {
+  return window > 0 ? position - min(position, window - 1) : 0;
+}
+
+/** Own rows in whole vectors for `products`. */
+function lanesOf(rows: u32): u32 {
+  return (rows + 7) & ~7;
+}
+
+/**
+ * Slots: cached?; q, k, v, (state), o, (lse); tokens, keyTokens, heads, kvHeads, width, window, scale, cap. Pieces: tiles of
+ * 32 queries, the last first, of the heads of the sequences. With a cache there is a state and no lse; row 0 stands at
+ * state[0] and rows from state[1] on are padding.
+ */
+export function attentionForward(slots: usize, from: u32, to: u32): void {
+  const cached = whole(slots, 0) !== 0;
+  const q = address(slots, 1);
+  const k = address(slots, 2);
+  const v = address(slots, 3);
+  const o = address(slots, cached ? 5 : 4);
+  const lse: usize = cached ? 0 : address(slots, 5);
+  readParameters(slots, 6);
+  const start: u32 = cached ? load<u32>(address(slots, 4)) : 0;
+  const valid: u32 = cached ? min(tokens, load<u32>(address(slots, 4), 4)) : tokens;
+  const tiles = tilesOf(tokens);
+  for (let piece = from; piece < to; piece++) {
+    const first = (tiles - 1 - (piece % tiles)) * OWN;
+    const head = (piece / tiles) % heads;
+    const sequence = piece / (tiles * heads);
+    const rows = min(OWN, tokens - first);
+    const own: usize = queryPlace(sequence, head) + <usize>first * queryStride;
+    const other = keyPlace(sequence, head / (heads / kvHeads));
+    const end = min(start + min(first + OWN, valid), keyTokens);
+    forwardTile(q + own, k + other, v + other, o + own, start + first, rows, end);
+    if (!cached) putLse(lse + rowPlace(sequence, first, head), rows);
+  }
+}
+
+/** @param position of the first of the `rows` queries @param end of the keys that they see */
+function forwardTile(q: usize, k: usize, v: usize, o: usize, position: u32, rows: u32, end: u32): void {
+  const kept = scratch();
+  const mine = kept + ROWS;
+  const sums = mine + <usize>width * PITCH;
+  const lanes = lanesOf(rows);
+  gather(q, queryStride, rows, width, mine);
+  memory.fill(sums, 0, <usize>width * PITCH);
+  for (let own: u32 = 0; own < OWN; own++) {
+    store<f32>(kept + PEAK + (own << 2), LOWEST);
+    store<f32>(kept + TOTAL + (own << 2), 0);
+  }
+  for (let base = firstKey(position); base < end; base += BLOCK) {
+    const count = min(BLOCK, end - base);
+    const at: usize = <usize>base * keyStride;
+    products(mine, lanes, k + at, keyStride, count, width, kept + SCORES);
+    weigh(kept, lanes, count, position, base);
+    putScaled(sums, kept + FACTOR, sums, (<usize>width) << 2, lanes, width);
+    addWeighted(sums, lanes, kept + SCORES, v + at, keyStride, count, width);
+  }
+  for (let own: u32 = 0; own < rows; own++) {
+    const total = load<f32>(kept + TOTAL + (own << 2));
+    store<f32>(kept + FACTOR + (own << 2), total === 0 ? 0 : 1 / total);
+  }
+  putScaled(sums, kept + FACTOR, o, queryStride, rows, width);
+}
+
+/**
+ * Products become weights e^(score - largest score so far); `FACTOR` is what earlier sums are to be multiplied with. A row
+ * that has seen nothing yet gets weights of its own, which the factor of its first block wipes out.
+ */
+function weigh(kept: usize, lanes: u32, count: u32, position: u32, base: u32): void {
+  const reach = i32x4.splat(reachOf(window));
+  const end: usize = <usize>count * PITCH;
+  for (let own: u32 = 0; own < lanes; own += 4) {
+    const at: usize = kept + (own << 2);
+    const block = at + SCORES;
+    const before = v128.load(at, PEAK);
+    const queries = places(position + own);
+    let keys = i32x4.splat(base);
+    let peak = before;
+    for (let row: usize = 0; row < end; row += PITCH) {
+      const seen = sees(queries, keys, reach);
+      const scored = v128.bitselect(score(v128.load(block + row), scale, cap), f32x4.splat(LOWEST), seen);
+      v128.store(block + row, scored);
+      peak = f32x4.max(peak, scored);
+      keys = i32x4.add(keys, i32x4.splat(1));
+    }
+    const factor = exp4(f32x4.sub(before, peak));
+    let total = f32x4.mul(v128.load(at, TOTAL), factor);
+    for (let row: usize = 0; row < end; row += PITCH) {
+      const weight = exp4(f32x4.sub(v128.load(block + row), peak));
+      v128.store(block + row, weight);
+      total = f32x4.add(total, weight);
+    }
+    v128.store(at, peak, PEAK);
+    v128.store(at, total, TOTAL);
+    v128.store(at, factor, FACTOR);
+  }
+}
+
+/** The log-sum-exp of the rows that `forwardTile` has just been through. */
+function putLse(lse: usize, rows: u32): void {
+  const kept = scratch();
+  for (let own: u32 = 0; own < rows; own++) {
+    const at: usize = kept + (own << 2);
+    store<f32>(lse + ((<usize>own * heads) << 2), load<f32>(at, PEAK) + Mathf.log(load<f32>(at, TOTAL)));
+  }
+}
+
+/**
+ * dq, and on the way delta = <do, o> of every row. Slots: q, k, v, o, grad, lse, dq, delta; tokens, keyTokens, heads,
+ * kvHeads, width, window, scale, cap. Pieces: as `attentionForward`.
+ */
+export function attentionQueries(slots: usize, from: u32, to: u32): void {
+  const q = address(slots, 0);
+  const k = address(slots, 1);
+  const v = address(slots, 2);
+  const o = address(slots, 3);
+  const grad = address(slots, 4);
+  const lse = address(slots, 5);
+  const dq = address(slots, 6);
+  const delta = address(slots, 7);
+  readParameters(slots, 8);
+  const tiles = tilesOf(tokens);
+  for (let piece = from; piece < to; piece++) {
+    const first = (tiles - 1 - (piece % tiles)) * OWN;
+    const head = (piece / tiles) % heads;
+    const sequence = piece / (tiles * heads);
+    const rows = min(OWN, tokens - first);
+    const own: usize = queryPlace(sequence, head) + <usize>first * queryStride;
+    const other = keyPlace(sequence, head / (heads / kvHeads));
+    const line = rowPlace(sequence, first, head);
+    keepLse(lse + line, rows);
+    queriesTile(q + own, grad + own, o + own, k + other, v + other, dq + own, first, rows);
+    putDelta(delta + line, rows);
+  }
+}
+
+function keepLse(lse: usize, rows: u32): void {
+  const kept = scratch() + LSE;
+  memory.fill(kept, 0, PITCH);
+  for (let own: u32 = 0; own < rows; own++) {
+    store<f32>(kept + (own << 2), load<f32>(lse + ((<usize>own * heads) << 2)));
+  }
+}
+
+function putDelta(delta: usize, rows: u32): void {
+  const kept = scratch() + DELTA;
+  for (let own: u32 = 0; own < rows; own++) {
+    store<f32>(delta + ((<usize>own * heads) << 2), load<f32>(kept + (own << 2)));
+  }
+}
+
+function queriesTile(
+  q: usize,
+  grad: usize,
+  o: usize,
+  k: usize,
+  v: usize,
+  dq: usize,
+  position: u32,
+  rows: u32,
+): void {
+  const kept = scratch();
+  const mine = kept + ROWS;
+  const pulls = mine + <usize>width * PITCH;
+  const sums = pulls + <usize>width * PITCH;
+  const lanes = lanesOf(rows);
+  gather(q, queryStride, rows, width, mine);
+  gather(grad, queryStride, rows, width, pulls);
+  gather(o, queryStride, rows, width, sums);
+  keepDelta(pulls, sums);
+  memory.fill(sums, 0, <usize>width * PITCH);
+  const end = min(position + rows, keyTokens);
+  for (let base = firstKey(position); base < end; base += BLOCK) {
+    const count = min(BLOCK, end - base);
+    const at: usize = <usize>base * keyStride;
+    products(mine, lanes, k + at, keyStride, count, width, kept + SCORES);
+    products(pulls, lanes, v + at, keyStride, count, width, kept + GRADIENTS);
+    gradientsOfQueries(kept, lanes, count, position, base);
+    addWeighted(sums, lanes, kept + GRADIENTS, k + at, keyStride, count, width);
+  }
+  put(sums, dq, queryStride, rows, width);
+}
+
+/**
+ * <do, o> of own rows, from both [width][OWN]: in the order of `products`, so that a row which sees one key alone pulls
+ * nothing at all.
+ */
+function keepDelta(pulls: usize, outputs: usize): void {
+  const kept = scratch() + DELTA;
+  for (let own: u32 = 0; own < OWN; own += 4) {
+    const at: usize = own << 2;
+    let sum = f32x4.splat(0);
+    for (let c: u32 = 0; c < width; c++) {
+      const place: usize = at + <usize>c * PITCH;
+      sum = f32x4.add(sum, f32x4.mul(v128.load(outputs + place), v128.load(pulls + place)));
+    }
+    v128.store(kept + at, sum);
+  }
+}
+
+function gradientsOfQueries(kept: usize, lanes: u32, count: u32, position: u32, base: u32): void {
+  const reach = i32x4.splat(reachOf(window));
+  for (let own: u32 = 0; own < lanes; own += 4) {
+    const at: usize = kept + (own << 2);
+    const lse = v128.load(at, LSE);
+    const delta = v128.load(at, DELTA);
+    const queries = places(position + own);
+    for (let n: u32 = 0; n < count; n++) {
+      const cell: usize = at + <usize>n * PITCH;
+      const seen = sees(queries, i32x4.splat(base + n), reach);
+      putGradients(cell + SCORES, cell + GRADIENTS, lse, delta, seen, scale, cap);
+    }
+  }
+}
+
+/**
+ * dk and dv. Slots: q, k, v, grad, lse, delta, dk, dv; tokens, keyTokens, heads, kvHeads, width, window, scale, cap. Pieces:
+ * tiles of 32 keys of the key heads of the sequences; each walks over the queries that see them, head after head.
+ */
+export function attentionKeys(slots: usize, from: u32, to: u32): void {
+  const q = address(slots, 0);
+  const k = address(slots, 1);
+  const v = address(slots, 2);
+  const grad = address(slots, 3);
+  const lse = address(slots, 4);
+  const delta = address(slots, 5);
+  const dk = address(slots, 6);
+  const dv = address(slots, 7);
+  readParameters(slots, 8);
+  const tiles = tilesOf(keyTokens);
+  const group = heads / kvHeads;
+  for (let piece = from; piece < to; piece++) {
+    const first = (piece % tiles) * OWN;
+    const kvHead = (piece / tiles) % kvHeads;
+    const sequence = piece / (tiles * kvHeads);
+    const rows = min(OWN, keyTokens - first);
+    const own: usize = keyPlace(sequence, kvHead) + <usize>first * keyStride;
+    beginKeys(k + own, v + own, rows);
+    for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
+      const other = queryPlace(sequence, head);
+      const line = rowPlace(sequence, 0, head);
+      keysTile(q + other, grad + other, lse + line, delta + line, first, rows);
+    }
+    put(keySums(0), dk + own, keyStride, rows, width);
+    put(keySums(1), dv + own, keyStride, rows, width);
+  }
+}
+
+/** The sums of dk (0) and dv (1). */
+function keySums(which: u32): usize {
+  return scratch() + ROWS + <usize>((2 + which) * width) * PITCH;
+}
+
+function beginKeys(k: usize, v: usize, rows: u32): void {
+  const mine = scratch() + ROWS;
+  gather(k, keyStride, rows, width, mine);
+  gather(v, keyStride, rows, width, mine + <usize>width * PITCH);
+  memory.fill(keySums(0), 0, <usize>width * PITCH * 2);
+}
+
+/** Adds what the queries of one head pull at own keys. */
+function keysTile(q: usize, grad: usize, lse: usize, delta: usize, first: u32, rows: u32): void {
+  const kept = scratch();
+  const mine = kept + ROWS;
+  const lanes = lanesOf(rows);
+  const end: u32 = window > 0 ? min(tokens, first + rows - 1 + window) : tokens;
+  for (let base = first; base < end; base += BLOCK) {
+    const count = min(BLOCK, end - base);
+    const at: usize = <usize>base * queryStride;
+    products(mine, lanes, q + at, queryStride, count, width, kept + SCORES);
+    products(mine + <usize>width * PITCH, lanes, grad + at, queryStride, count, width, kept + GRADIENTS);
+    gradientsOfKeys(kept, lse, delta, lanes, count, first, base);
+    addWeighted(keySums(0), lanes, kept + GRADIENTS, q + at, queryStride, count, width);
+    addWeighted(keySums(1), lanes, kept + SCORES, grad + at, queryStride, count, width);
+  }
+}
+
+function gradientsOfKeys(
+  kept: usize,
+  lses: usize,
+  deltas: usize,
+  lanes: u32,
+  count: u32,
+  first: u32,
+  base: u32,
+): void {
+  const reach = i32x4.splat(reachOf(window));
+  for (let n: u32 = 0; n < count; n++) {
+    const line: usize = (<usize>(base + n) * heads) << 2;
+    const lse = v128.load32_splat(lses + line);
+    const delta = v128.load32_splat(deltas + line);
+    const query = i32x4.splat(base + n);
+    for (let own: u32 = 0; own < lanes; own += 4) {
+      const cell: usize = kept + <usize>n * PITCH + (own << 2);
+      const seen = sees(query, places(first + own), reach);
+      putGradients(cell + SCORES, cell + GRADIENTS, lse, delta, seen, scale, cap);
+    }
+  }
+}
