@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { openDawn } from './dawn.ts';
 import { HostStopwatch, sharedTimes } from './stopwatch.ts';
-import { learn } from './submitClock.ts';
+import { SubmitClock } from './submitClock.ts';
 import { WebGpuDevice } from './webGpuDevice.ts';
 
 test('passes that the host heard of one by one have their own times, others share by what they do', () => {
@@ -50,6 +50,9 @@ test('what a lost device leaves behind is not learnt', async () => {
   watch.submitted(Promise.reject(new Error('lost')));
   await expect(watch.finish()).rejects.toThrow('lost');
   const cost = { ms: undefined, measured: true };
-  learn([{ step: { grid: [1, 1, 1], turns: 1, cost }, base: [0, 0, 0], grid: [1, 1, 1], share: 1 }], []);
+  new SubmitClock(() => undefined).learn(
+    [{ step: { grid: [1, 1, 1], turns: 1, cost }, base: [0, 0, 0], grid: [1, 1, 1], share: 1 }],
+    [],
+  );
   expect(cost).toEqual({ ms: undefined, measured: false });
 });

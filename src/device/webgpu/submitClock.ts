@@ -7,6 +7,10 @@ import type { Grid } from '../kernel.ts';
 
 /** How long one submit should keep the device busy: far from the browsers' watchdogs, long enough to hide its cost. */
 const TARGET_MS = 120;
+/** A dispatch that does not fit behind others is cut into pieces of about this, so that every submit is filled. */
+const PIECE_MS = TARGET_MS / 8;
+/** Programs are cut anew when a submit is known to take so many times `TARGET_MS`. */
+const TOO_LONG = 1.25;
 /**
  * Workgroups of a dispatch that was never seen which are submitted at once, where their loops turn `SHORT_LOOP` times at
  * most; the longer the loops, the fewer, down to a share of `LEAST_SHARE`. Chosen for two slow cores, and for graphics
@@ -62,13 +66,21 @@ export function cutIntoSubmits<S extends Costed>(steps: readonly S[], options: C
     if (ms === undefined) {
       flush();
       const atOnce = options.groups ?? unknown * Math.max(LEAST_SHARE, Math.min(1, SHORT_LOOP / step.turns));
-      for (const part of partsOf(step, groupsOf(step) / atOnce)) submits.push([part]);
+      const { length, size } = piecesOf(step, groupsOf(step) / atOnce);
+      for (let from = 0; from < length; from += size) submits.push([partOf(step, from, from + size)]);
       continue;
     }
-    for (const part of partsOf(step, ms / TARGET_MS)) {
-      if (sum + part.share * ms > TARGET_MS) flush();
+    const { length, size } = piecesOf(step, sum + ms <= TARGET_MS ? 1 : ms / PIECE_MS);
+    for (let from = 0; from < length; ) {
+      const fitting = Math.floor((TARGET_MS - sum) / ((ms * size) / length));
+      if (fitting < 1 && current.length > 0) {
+        flush();
+        continue;
+      }
+      const part = partOf(step, from, from + size * Math.max(1, fitting));
       current.push(part);
       sum += part.share * ms;
+      from += size * Math.max(1, fitting);
     }
   }
   flush();
@@ -84,23 +96,29 @@ export function guessedWork({ step, grid }: Part<Costed>): number {
   return groupsOf({ grid }) * Math.max(1, step.turns);
 }
 
-/** At least `count` equal parts along the longest side, a power of two so that few different places are needed. */
-function partsOf<S extends Costed>(step: S, count: number): Part<S>[] {
-  const { grid } = step;
-  const axis = grid[0] >= grid[1] && grid[0] >= grid[2] ? 0 : grid[1] >= grid[2] ? 1 : 2;
-  const length = grid[axis];
+/** The longest side of a dispatch. */
+function axisOf({ grid }: { readonly grid: Grid }): 0 | 1 | 2 {
+  return grid[0] >= grid[1] && grid[0] >= grid[2] ? 0 : grid[1] >= grid[2] ? 1 : 2;
+}
+
+/** At least `count` equal pieces along the longest side, a power of two so that few different places are needed. */
+function piecesOf(step: { readonly grid: Grid }, count: number): { length: number; size: number } {
+  const length = step.grid[axisOf(step)];
   const size = Math.ceil(length / Math.min(length, 2 ** Math.ceil(Math.log2(Math.max(1, count)))));
-  const parts: Part<S>[] = [];
-  for (let from = 0; from < length; from += size) {
-    const here = Math.min(size, length - from);
-    const along = (value: number, other: Grid): Grid => [
-      axis === 0 ? value : other[0],
-      axis === 1 ? value : other[1],
-      axis === 2 ? value : other[2],
-    ];
-    parts.push({ step, base: along(from, [0, 0, 0]), grid: along(here, grid), share: here / length });
-  }
-  return parts;
+  return { length, size };
+}
+
+/** A stretch of the longest side. */
+function partOf<S extends Costed>(step: S, from: number, until: number): Part<S> {
+  const { grid } = step;
+  const axis = axisOf(step);
+  const here = Math.min(until, grid[axis]) - from;
+  const along = (value: number, [x, y, z]: Grid): Grid => [
+    axis === 0 ? value : x,
+    axis === 1 ? value : y,
+    axis === 2 ? value : z,
+  ];
+  return { step, base: along(from, [0, 0, 0]), grid: along(here, grid), share: here / grid[axis] };
 }
 
 /** No dispatch counts as less: browsers let the device's clock tick in steps of a tenth of a millisecond. */
@@ -111,10 +129,16 @@ export class SubmitClock {
   readonly #onSubmit: (ms: number) => void;
   readonly #costs = new Map<string, DispatchCost>();
   #doneAt = 0;
+  #version = 0;
 
   /** @param onSubmit hears how long each submit kept the device busy, as the host sees it */
   constructor(onSubmit: (ms: number) => void) {
     this.#onSubmit = onSubmit;
+  }
+
+  /** Another number whenever programs should be cut anew. */
+  get version(): number {
+    return this.#version;
   }
 
   /** @param key the same for dispatches that do the same work */
@@ -135,10 +159,29 @@ export class SubmitClock {
         const ms = now - Math.max(submittedAt, this.#doneAt);
         this.#doneAt = now;
         this.#onSubmit(ms);
-        correct(parts, ms);
+        if (correct(parts, ms) > TOO_LONG * TARGET_MS) this.#version++;
       },
       () => undefined,
     );
+  }
+
+  /** Takes over what the parts took; those beyond the times given are timed by another run. */
+  learn(timed: Iterable<Part<Costed>>, times: readonly number[]): void {
+    this.#version++;
+    const sums = new Map<DispatchCost, { ms: number; share: number }>();
+    let at = 0;
+    for (const { step, share } of timed) {
+      const sum = sums.get(step.cost) ?? { ms: 0, share: 0 };
+      sums.set(step.cost, sum);
+      const ms = times[at++];
+      if (ms === undefined) continue;
+      sum.ms += ms;
+      sum.share += share;
+    }
+    for (const [cost, { ms, share }] of sums) {
+      cost.measured = false;
+      if (share > 0) cost.ms = Math.max(LEAST_MS, ms / share);
+    }
   }
 }
 
@@ -156,32 +199,15 @@ export function partsToTime<S extends Costed>(submits: readonly (readonly Part<S
   return timed;
 }
 
-/** Takes over what the parts took; those beyond the times given are timed by another run. */
-export function learn(timed: Iterable<Part<Costed>>, times: readonly number[]): void {
-  const sums = new Map<DispatchCost, { ms: number; share: number }>();
-  let at = 0;
-  for (const { step, share } of timed) {
-    const sum = sums.get(step.cost) ?? { ms: 0, share: 0 };
-    sums.set(step.cost, sum);
-    const ms = times[at++];
-    if (ms === undefined) continue;
-    sum.ms += ms;
-    sum.share += share;
-  }
-  for (const [cost, { ms, share }] of sums) {
-    cost.measured = false;
-    if (share > 0) cost.ms = Math.max(LEAST_MS, ms / share);
-  }
-}
-
 /**
  * Moves what is known of the dispatches of a submit a part of the way to what it took. Times that the host sees are too
  * long where it is busy, so they count little, except that a submit which was far too long must not come again.
+ * @returns how long the same submit would take now, ms; 0 where that is not known
  */
-function correct(parts: readonly Part<Costed>[], ms: number): void {
+function correct(parts: readonly Part<Costed>[], ms: number): number {
   let expected = 0;
   for (const { step, share } of parts) {
-    if (step.cost.ms === undefined) return;
+    if (step.cost.ms === undefined) return 0;
     expected += share * step.cost.ms;
   }
   const ratio = ms / Math.max(expected, 1);
@@ -190,4 +216,5 @@ function correct(parts: readonly Part<Costed>[], ms: number): void {
   for (const { step } of parts) {
     if (step.cost.ms !== undefined) step.cost.ms = Math.max(LEAST_MS, step.cost.ms * factor);
   }
+  return expected * factor;
 }

@@ -3,7 +3,7 @@ import { defineKernel, dispatch, LINEAR_GROUP, linearGrid, read, write } from '.
 import { PaperDevice } from '../paperDevice.ts';
 import { runOnDevice, testDevice, testValues } from '../testing.ts';
 import { openDawn } from './dawn.ts';
-import { cutIntoSubmits } from './submitClock.ts';
+import { cutIntoSubmits, SubmitClock } from './submitClock.ts';
 import { WebGpuDevice } from './webGpuDevice.ts';
 
 const axpy = defineKernel({
@@ -108,9 +108,14 @@ test('submits are cut by what is known of their dispatches', () => {
       parts.map(({ base, grid, share }) => [base, grid, share]),
     );
   const all = (x: number) => [[0, 0, 0], [x, 1, 1], 1];
+  expect(cut(step(50), step(60), step(14), step(1))).toEqual([
+    [all(64), all(64)],
+    [all(64), all(64)],
+  ]);
+  // What is left of a submit is filled with a part of the next dispatch.
   expect(cut(step(50), step(50), step(50), step(1))).toEqual([
-    [all(64), all(64)],
-    [all(64), all(64)],
+    [all(64), all(64), [[0, 0, 0], [16, 1, 1], 1 / 4]],
+    [[[16, 0, 0], [48, 1, 1], 3 / 4], all(64)],
   ]);
   expect(cut(step(1), step(undefined), step(undefined), step(1))).toEqual([
     [all(64)],
@@ -126,6 +131,28 @@ test('submits are cut by what is known of their dispatches', () => {
   expect(cut(step(undefined, [2048, 1, 1], 256))).toHaveLength(32);
   expect(cut(step(undefined, [2048, 1, 1], 1e9))).toHaveLength(512);
   expect(cut(step(1000, [1, 1, 2]))).toHaveLength(2);
+});
+
+test('programs are cut anew when costs are learnt and when a submit has become too long', async () => {
+  const clock = new SubmitClock(() => undefined);
+  const cost = clock.costOf('one');
+  const part = {
+    step: { grid: [1, 1, 1], turns: 1, cost },
+    base: [0, 0, 0],
+    grid: [1, 1, 1],
+    share: 1,
+  } as const;
+  const before = clock.version;
+  clock.learn([part], [100]);
+  expect(clock.version).not.toBe(before);
+  const learnt = clock.version;
+  clock.submitted([part], Promise.resolve(undefined));
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(clock.version).toBe(learnt);
+  clock.submitted([part], new Promise((resolve) => setTimeout(() => resolve(undefined), 300)));
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  expect(clock.version).not.toBe(learnt);
+  expect(cost.ms).toBeGreaterThan(200);
 });
 
 const slow = defineKernel({

@@ -4,14 +4,7 @@ import { PARAMS_BYTES, type Program } from '../device.ts';
 import type { DeviceBuffer } from '../deviceBuffer.ts';
 import type { Dispatch, Grid } from '../kernel.ts';
 import { loopTurns } from './loopTurns.ts';
-import {
-  cutIntoSubmits,
-  type DispatchCost,
-  guessedWork,
-  learn,
-  type Part,
-  partsToTime,
-} from './submitClock.ts';
+import { cutIntoSubmits, type DispatchCost, guessedWork, type Part, partsToTime } from './submitClock.ts';
 import { gpuBufferOf } from './webBuffer.ts';
 import type { WebGpuDevice } from './webGpuDevice.ts';
 
@@ -27,6 +20,37 @@ interface Step {
   readonly cost: DispatchCost;
 }
 
+/** What is told to a pass about a part of a dispatch; undefined is what it has been told already. */
+interface Command {
+  readonly pipeline: GPUComputePipeline | undefined;
+  readonly bindGroup: GPUBindGroup;
+  /** Where the part begins. */
+  readonly place: GPUBindGroup | undefined;
+  readonly x: number;
+  readonly y: number;
+  readonly z: number;
+}
+
+interface Submit {
+  readonly parts: readonly Part<Step>[];
+  readonly commands: readonly Command[];
+}
+
+/** How the dispatches are cut, by what was known at a time. */
+interface Plan {
+  /** Of what the clock knew. */
+  readonly version: number;
+  /** How many runs it is for. */
+  readonly runs: number;
+  runsLeft: number;
+  readonly submits: readonly Submit[];
+  /** Parts that the next run times. */
+  timed: ReadonlySet<Part<Step>>;
+}
+
+/** A plan that has proved itself serves twice as many runs as the one before, up to this. */
+const MOST_RUNS = 16;
+const NONE: ReadonlySet<Part<Step>> = new Set();
 const FIRST: Grid = [0, 0, 0];
 
 /**
@@ -39,10 +63,13 @@ export class WebProgram implements Program {
   #device: WebGpuDevice;
   #steps: readonly Step[];
   #uniforms: GPUBuffer | undefined;
+  #plan: Plan | undefined;
+  readonly #named: GPUCommandEncoderDescriptor;
 
   constructor(device: WebGpuDevice, dispatches: readonly Dispatch<DeviceBuffer>[], label: string) {
     this.#device = device;
     this.label = label;
+    this.#named = { label };
     this.dispatches = dispatches.length;
     const stride = Math.max(PARAMS_BYTES, device.gpu.limits.minUniformBufferOffsetAlignment);
     const blocks = new ArrayBuffer(Math.max(1, dispatches.length) * stride);
@@ -67,30 +94,26 @@ export class WebProgram implements Program {
   /** @param atEnd adds commands behind the last dispatch, in its submit */
   submit(atEnd?: (encoder: GPUCommandEncoder) => void): void {
     const { gpu, clock } = this.#device;
-    const submits = cutIntoSubmits(this.#steps, this.#device.cut);
-    const timed = this.#device.cut.groups === undefined ? partsToTime(submits) : new Set<Part<Step>>();
+    const { submits, timed } = this.#nextPlan();
     const stopwatch = timed.size > 0 ? this.#device.stopwatch() : undefined;
-    for (const parts of submits) {
-      const encoder = gpu.createCommandEncoder({ label: this.label });
-      const [part] = parts;
-      const isTimed = part !== undefined && timed.has(part);
-      const timestampWrites = isTimed ? stopwatch?.next(guessedWork(part)) : undefined;
-      const pass = encoder.beginComputePass({
-        label: this.label,
-        ...(timestampWrites && { timestampWrites }),
-      });
-      this.#encode(pass, parts);
+    for (const one of submits) {
+      const encoder = gpu.createCommandEncoder(this.#named);
+      const [part] = one.parts;
+      const isTimed = stopwatch !== undefined && part !== undefined && timed.has(part);
+      const timestampWrites = isTimed ? stopwatch.next(guessedWork(part)) : undefined;
+      const pass = encoder.beginComputePass(timestampWrites && { timestampWrites });
+      encode(pass, one.commands);
       pass.end();
-      if (parts === submits.at(-1)) atEnd?.(encoder);
+      if (one === submits.at(-1)) atEnd?.(encoder);
       this.#device.submit(encoder.finish());
       const done = gpu.queue.onSubmittedWorkDone();
-      clock.submitted(parts, done);
-      if (isTimed) stopwatch?.submitted(done);
+      clock.submitted(one.parts, done);
+      if (isTimed) stopwatch.submitted(done);
     }
     // A device that is lost meanwhile says so elsewhere.
     stopwatch?.finish().then(
-      (times) => learn(timed, times),
-      () => learn(timed, []),
+      (times) => clock.learn(timed, times),
+      () => clock.learn(timed, []),
     );
   }
 
@@ -151,22 +174,57 @@ export class WebProgram implements Program {
     this.#uniforms = undefined;
   }
 
-  #encode(pass: GPUComputePassEncoder, parts: readonly Part<Step>[]): void {
-    let pipeline: GPUComputePipeline | undefined;
-    let part: GPUBindGroup | undefined;
-    for (const { step, base, grid, share } of parts) {
-      if (step.pipeline !== pipeline) pass.setPipeline(step.pipeline);
-      pipeline = step.pipeline;
-      pass.setBindGroup(0, step.bindGroup);
-      const place = share === 1 ? step.whole : this.#part(step, base);
-      if (place !== part) pass.setBindGroup(1, place);
-      part = place;
-      pass.dispatchWorkgroups(...grid);
+  /** Cuts the program anew where what is known has changed, and from time to time, since small changes add up. */
+  #nextPlan(): Plan {
+    const { clock, cut } = this.#device;
+    const known = this.#plan?.version === clock.version ? this.#plan : undefined;
+    if (known && known.runsLeft > 0) {
+      known.runsLeft--;
+      known.timed = NONE;
+      return known;
     }
+    const submits = cutIntoSubmits(this.#steps, cut);
+    const runs = known ? Math.min(2 * known.runs, MOST_RUNS) : 1;
+    this.#plan = {
+      version: clock.version,
+      runs,
+      runsLeft: runs - 1,
+      submits: submits.map((parts) => ({ parts, commands: this.#commands(parts) })),
+      timed: cut.groups === undefined ? partsToTime(submits) : NONE,
+    };
+    return this.#plan;
+  }
+
+  #commands(parts: readonly Part<Step>[]): Command[] {
+    let pipeline: GPUComputePipeline | undefined;
+    let place: GPUBindGroup | undefined;
+    return parts.map(({ step, base, grid, share }) => {
+      const wanted = share === 1 ? step.whole : this.#part(step, base);
+      const command = {
+        pipeline: step.pipeline === pipeline ? undefined : step.pipeline,
+        bindGroup: step.bindGroup,
+        place: wanted === place ? undefined : wanted,
+        x: grid[0],
+        y: grid[1],
+        z: grid[2],
+      };
+      pipeline = step.pipeline;
+      place = wanted;
+      return command;
+    });
   }
 
   #part(step: Step, base: Grid): GPUBindGroup {
     return this.#device.pipelines.part(base, step.countsGroups ? step.grid : FIRST);
+  }
+}
+
+function encode(pass: GPUComputePassEncoder, commands: readonly Command[]): void {
+  for (const { pipeline, bindGroup, place, x, y, z } of commands) {
+    if (pipeline) pass.setPipeline(pipeline);
+    pass.setBindGroup(0, bindGroup);
+    if (place) pass.setBindGroup(1, place);
+    pass.dispatchWorkgroups(x, y, z);
   }
 }
 
