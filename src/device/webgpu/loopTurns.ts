@@ -1,6 +1,6 @@
 /**
- * How often the longest loop of a kernel turns, read off its WGSL: a first idea of how long a workgroup takes, for
- * dispatches that were never timed. Bounds are followed through `let` and `var` to the parameters.
+ * How often the innermost loop of a kernel turns in all, read off its WGSL: a first idea of how long a workgroup takes,
+ * for dispatches that were never timed. Bounds are followed through `let` and `var` to the parameters.
  */
 import type { Kernel } from '../kernel.ts';
 
@@ -8,6 +8,8 @@ interface Loop {
   /** Parameters in its bound. */
   readonly bounds: readonly string[];
   readonly step: number;
+  /** The loop around it. */
+  readonly outer: Loop | undefined;
 }
 
 const loopsOf = new WeakMap<Kernel, readonly Loop[]>();
@@ -19,11 +21,12 @@ export function loopTurns(kernel: Kernel, params: Readonly<Record<string, number
     loops = findLoops(kernel.wgsl);
     loopsOf.set(kernel, loops);
   }
-  let most = 1;
-  for (const { bounds, step } of loops) {
-    for (const name of bounds) most = Math.max(most, (params[name] ?? 0) / step);
-  }
-  return most;
+  return Math.max(1, ...loops.map((loop) => turnsOf(loop, params)));
+}
+
+function turnsOf({ bounds, step, outer }: Loop, params: Readonly<Record<string, number>>): number {
+  const own = Math.max(1, ...bounds.map((name) => (params[name] ?? 0) / step));
+  return outer ? own * turnsOf(outer, params) : own;
 }
 
 function findLoops(wgsl: string): Loop[] {
@@ -31,13 +34,29 @@ function findLoops(wgsl: string): Loop[] {
   for (const [, name = '', value = ''] of wgsl.matchAll(/\b(?:let|var) (\w+)[^=;]*=([^;]*);/gu)) {
     meanings.set(name, `${meanings.get(name) ?? ''} ${value}`);
   }
-  const loops: Loop[] = [];
-  for (const [, until = '', onwards = ''] of wgsl.matchAll(/\bfor \([^;{]*;([^;{]*);([^;{]*)\{/gu)) {
+  const loops: (Loop & { readonly end: number })[] = [];
+  for (const found of wgsl.matchAll(/\bfor \([^;{]*;([^;{]*);([^;{]*)\{/gu)) {
+    const [head, until = '', onwards = ''] = found;
     // Strides of the whole grid: more workgroups, fewer turns.
     if (/params|groups/u.test(onwards)) continue;
-    loops.push({ bounds: paramsIn(until, meanings), step: Number(/\+= (\d+)u/u.exec(onwards)?.[1] ?? 1) });
+    loops.push({
+      bounds: paramsIn(until, meanings),
+      step: Number(/\+= (\d+)u/u.exec(onwards)?.[1] ?? 1),
+      outer: loops.findLast(({ end }) => end > found.index),
+      end: endOfBlock(wgsl, found.index + head.length),
+    });
   }
   return loops;
+}
+
+/** Where the block ends that was opened just before `from`. */
+function endOfBlock(wgsl: string, from: number): number {
+  let depth = 1;
+  for (let at = from; at < wgsl.length; at++) {
+    if (wgsl[at] === '{') depth++;
+    else if (wgsl[at] === '}' && --depth === 0) return at;
+  }
+  return wgsl.length;
 }
 
 /** A few at most, whatever the parameters say. */

@@ -39,7 +39,7 @@ export interface Part<S> {
 
 interface Costed {
   readonly grid: Grid;
-  /** How often the longest loop of a workgroup turns, about. */
+  /** How often the innermost loop of a workgroup turns, about. */
   readonly turns: number;
   readonly cost: DispatchCost;
 }
