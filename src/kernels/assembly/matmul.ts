@@ -4,7 +4,7 @@
  * decoded once on its way into the sums.
  */
 import { dotColumns } from './lib/dots';
-import { multiplyFour, multiplySix } from './lib/multiply';
+import { multiplyTile } from './lib/multiply';
 import { DEPTH, packRight, STRIP_BYTES, turnLeft } from './lib/panels';
 import * as the from './lib/product';
 import { scratch } from './lib/scratch';
@@ -22,7 +22,7 @@ const ENOUGH: u32 = 16;
 /** Where things lie in the thread's memory: sums of a tile, factors of the columns, the panel, the left block of TN. */
 const FACTORS: usize = 256;
 const PANEL: usize = 1024;
-const TURNED: usize = PANEL + (COLUMNS >>> 3) * STRIP_BYTES;
+const TURNED: usize = PANEL + <usize>(COLUMNS >>> 3) * STRIP_BYTES;
 const TURNED_PITCH: usize = ((<usize>DEPTH) << 2) + 64;
 
 /** Slots: see `lib/product.ts`. Pieces: blocks of 8 columns for a few rows, else blocks as `matmulPieces.ts` has them. */
@@ -71,17 +71,14 @@ function multiplyPart(memory: usize, i: u32, rows: u32, j: u32, columns: u32, r:
     left = memory + TURNED;
     turnLeft(left, pitch, i, rows, r, depth);
   }
-  let row: u32 = 0;
-  while (row < rows) {
-    const count = min(6, rows - row);
-    for (let column: u32 = 0; column < columns; column += 8) {
-      const strip = memory + PANEL + (column >>> 3) * STRIP_BYTES;
-      if (count > 4) multiplySix(left, pitch, count, strip, depth, memory);
-      else multiplyFour(left, pitch, count, strip, depth, memory);
-      const factors = memory + FACTORS + (column << 2);
-      storeTile(memory, factors, i + row, j + column, count, min(8, columns - column), r === 0);
+  for (let column: u32 = 0; column < columns; column += 8) {
+    const strip = memory + PANEL + <usize>(column >>> 3) * STRIP_BYTES;
+    const factors = memory + FACTORS + ((<usize>column) << 2);
+    const width = min(8, columns - column);
+    for (let row: u32 = 0; row < rows; row += 4) {
+      const height = min(4, rows - row);
+      multiplyTile(left + pitch * row, pitch, height, strip, depth, memory);
+      storeTile(memory, factors, i + row, j + column, height, width, r === 0);
     }
-    row += count;
-    left += pitch * count;
   }
 }

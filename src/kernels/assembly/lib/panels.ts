@@ -1,30 +1,34 @@
 /**
- * The right operand in panels: strips of 8 columns j, of each the values of all r in turn, 32 bytes a step. Whatever the
+ * The right operand in panels: strips of 8 columns j, of each the values of all r in turn. Whatever the
  * format, it is decoded on the way, so that the loop over a panel knows of f32 alone.
  */
 import { gather, halvesToFloats, highHalves, lowHalves } from './decode';
+import { STEP_BYTES } from './multiply';
 import * as the from './product';
 
-/** Rows of a panel at most: with a strip of the left operand they stay in the first cache. */
+/** Steps of a panel at most: a strip of them stays in the first cache while many rows pass. */
 export const DEPTH: u32 = 384;
-/** Bytes of a strip; a little more than its rows, as strides of a power of two fall on the same lines of a cache. */
-export const STRIP_BYTES: usize = ((<usize>DEPTH) << 5) + 64;
+/** Bytes of a strip; a little more than its steps, as strides of a power of two fall on the same lines of a cache. */
+export const STRIP_BYTES: usize = <usize>DEPTH * STEP_BYTES + 64;
 
-/** Columns j .. j + columns, steps r .. r + depth (r a multiple of 32). */
+/** Columns j .. j + columns (j a multiple of 8), steps r .. r + depth (r a multiple of 32). */
 export function packRight(into: usize, j: u32, columns: u32, r: u32, depth: u32): void {
   if (the.product === the.NT) {
-    for (let first: u32 = 0; first < columns; first += 8) {
-      packAlongReduction(into, j + first, r, depth);
-      packAlongReduction(into + 16, j + first + 4, r, depth);
+    for (let column: u32 = 0; column < columns; column += 8) {
+      packColumns(into, j + column, r, depth);
+      packColumns(into + 16, j + column + 4, r, depth);
       into += STRIP_BYTES;
     }
     return;
   }
-  for (let step: u32 = 0; step < depth; step++) packAlongColumns(into + (step << 5), j, columns, r + step);
+  for (let step: u32 = 0; step < depth; step++) {
+    packRow(into, j, columns, r + step);
+    into += STEP_BYTES;
+  }
 }
 
 /** Four columns of a strip, each a row in memory. Past the last column that one is read again. */
-function packAlongReduction(into: usize, j: u32, r: u32, depth: u32): void {
+function packColumns(into: usize, j: u32, r: u32, depth: u32): void {
   const last = the.jCount - 1;
   const j0 = min(j, last);
   const j1 = min(j + 1, last);
@@ -60,7 +64,7 @@ function packFloats(into: usize, row0: usize, row1: usize, row2: usize, row3: us
     const cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
     const abHigh = i32x4.shuffle(a, b, 2, 6, 3, 7);
     const cdHigh = i32x4.shuffle(c, d, 2, 6, 3, 7);
-    const to = into + (step << 5);
+    const to = into + <usize>step * STEP_BYTES;
     v128.store(to, i64x2.shuffle(ab, cd, 0, 2));
     v128.store(to, i64x2.shuffle(ab, cd, 1, 3), 32);
     v128.store(to, i64x2.shuffle(abHigh, cdHigh, 0, 2), 64);
@@ -68,7 +72,7 @@ function packFloats(into: usize, row0: usize, row1: usize, row2: usize, row3: us
   }
   for (; step < depth; step++) {
     const at: usize = step << 2;
-    v128.store(into + (step << 5), gather(row0 + at, row1 + at, row2 + at, row3 + at));
+    v128.store(into + <usize>step * STEP_BYTES, gather(row0 + at, row1 + at, row2 + at, row3 + at));
   }
 }
 
@@ -77,8 +81,8 @@ function packHalves(into: usize, row0: usize, row1: usize, row2: usize, row3: us
   for (let step: u32 = 0; step < depth; step += 2) {
     const at: usize = step << 1;
     const words = gather(row0 + at, row1 + at, row2 + at, row3 + at);
-    v128.store(into + (step << 5), lowHalves(words));
-    v128.store(into + (step << 5), highHalves(words), 32);
+    v128.store(into + <usize>step * STEP_BYTES, lowHalves(words));
+    v128.store(into + <usize>step * STEP_BYTES, highHalves(words), 32);
   }
 }
 
@@ -140,7 +144,7 @@ function spreadNibbles(into: usize, words: v128, scales: v128, minima: v128): us
   v128.store(into, affine(v128.and(i32x4.shr_u(words, 20), mask), scales, minima), 160);
   v128.store(into, affine(v128.and(i32x4.shr_u(words, 24), mask), scales, minima), 192);
   v128.store(into, affine(i32x4.shr_u(words, 28), scales, minima), 224);
-  return into + 256;
+  return into + 8 * STEP_BYTES;
 }
 
 function spreadBytes(into: usize, words: v128, scales: v128, minima: v128): usize {
@@ -149,12 +153,12 @@ function spreadBytes(into: usize, words: v128, scales: v128, minima: v128): usiz
   v128.store(into, affine(v128.and(i32x4.shr_u(words, 8), mask), scales, minima), 32);
   v128.store(into, affine(v128.and(i32x4.shr_u(words, 16), mask), scales, minima), 64);
   v128.store(into, affine(i32x4.shr_u(words, 24), scales, minima), 96);
-  return into + 128;
+  return into + 4 * STEP_BYTES;
 }
 
-/** One step of all strips: a row in memory, from column j (a multiple of 8) on. */
-function packAlongColumns(into: usize, j: u32, columns: u32, r: u32): void {
-  const row = the.right + the.rightPitch * r + <usize>(j >>> 3) * the.bits;
+/** One step of all strips: a row in memory, from column j on. */
+function packRow(into: usize, j: u32, columns: u32, r: u32): void {
+  const row = the.right + the.rightPitch * r + ((<usize>j * the.bits) >>> 3);
   const factor: f32 = the.product === the.NN ? the.factorOf(r) : 1;
   if (the.bits === 32) copyFloats(into, row, columns, factor);
   else if (the.bits === 16) copyHalves(into, row, columns, factor);
@@ -188,8 +192,8 @@ function copyHalves(into: usize, row: usize, columns: u32, factor: f32): void {
     into += STRIP_BYTES;
   }
   for (let column = whole; column < columns; column++) {
-    const value = f32x4.extract_lane(halvesToFloats(i32x4.splat(load<u16>(row))), 0);
-    store<f32>(into, value * factor);
+    const value = halvesToFloats(i32x4.splat(<i32>load<u16>(row)));
+    store<f32>(into, f32x4.extract_lane(value, 0) * factor);
     row += 2;
     into += 4;
   }
@@ -201,8 +205,9 @@ function copyCodes(into: usize, row: usize, pairs: usize, j: u32, columns: u32, 
   // The code of every lane stays where it is in the word: its scale takes care of that.
   const places = i32x4(0x0f, 0xf0, 0xf00, 0xf000);
   const shifts = f32x4(1, 0.0625, 0.00390625, 0.000244140625);
+  const pairShift: usize = the.widePairs ? 3 : 2;
   for (let column: u32 = 0; column < columns; column += 8) {
-    const pair = pairs + ((<usize>((j + column) / the.group)) << (the.widePairs ? 3 : 2));
+    const pair = pairs + ((<usize>((j + column) / the.group)) << pairShift);
     let scales: v128;
     let minima: v128;
     if (the.widePairs) {
@@ -217,9 +222,9 @@ function copyCodes(into: usize, row: usize, pairs: usize, j: u32, columns: u32, 
     minima = f32x4.mul(minima, factors);
     if (the.bits === 4) {
       const word = v128.load32_splat(row);
-      const placed = f32x4.mul(scales, shifts);
-      v128.store(into, affine(v128.and(word, places), placed, minima));
-      v128.store(into, affine(v128.and(i32x4.shr_u(word, 16), places), placed, minima), 16);
+      scales = f32x4.mul(scales, shifts);
+      v128.store(into, affine(v128.and(word, places), scales, minima));
+      v128.store(into, affine(v128.and(i32x4.shr_u(word, 16), places), scales, minima), 16);
     } else {
       const codes = i16x8.extend_low_i8x16_u(v128.load64_zero(row));
       v128.store(into, affine(i32x4.extend_low_i16x8_u(codes), scales, minima));
