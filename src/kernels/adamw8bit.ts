@@ -183,6 +183,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     scales[2u * block + 1u] = select(0.0, most.y, most.y > ${SMALLEST});
   }
 }`,
+  wasm: { name: 'adamw8bit', pieces: ({ count }) => Math.ceil(count / MOMENT_BLOCK) },
 });
 
 /**

@@ -2,7 +2,7 @@
  * Half floats, two to a word, as f32. Layout: flat, any count (the last word may hold one). Grid as in elementwise.ts.
  */
 import { type Dispatch, defineKernel, dispatch, read, write } from '../device/kernel.ts';
-import { elementGrid, forEachElement } from './elementwise.ts';
+import { elementGrid, elementsInWasm, forEachElement } from './elementwise.ts';
 
 const widenKernel = defineKernel({
   name: 'halves.widen',
@@ -11,6 +11,7 @@ const widenKernel = defineKernel({
   code: forEachElement(`
     let pair = unpack2x16float(x[i >> 1u]);
     y[i] = select(pair.x, pair.y, (i & 1u) == 1u);`),
+  wasm: elementsInWasm('halvesWiden'),
 });
 
 /** @param buffers x: `count` half floats; y: f32 [count], written */

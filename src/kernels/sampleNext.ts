@@ -88,6 +88,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   chosen[0] = ids[choice];
   chosen[1] = bitcast<u32>(logProbs[choice]);
 }`,
+  wasm: { name: 'samplingNext', pieces: () => 1 },
 });
 
 /** Words of the `settings` buffer of `sampleNext`. */

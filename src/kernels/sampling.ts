@@ -55,6 +55,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     partials[at + 1u] = places[0];
   }
 }`,
+  wasm: { name: 'samplingGreedyPart', pieces: (_, [groups, rows]) => groups * rows },
 });
 
 const pickKernel = defineKernel({
@@ -70,6 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let place = state[params.slot] + params.offset;
   if (lane == 0u && place < params.stride) { tokens[row * params.stride + place] = places[0]; }
 }`,
+  wasm: { name: 'samplingGreedyPick', pieces: (_, [rows]) => rows },
 });
 
 /** Bytes of the `partials` scratch of `greedyToken`. */
