@@ -131,7 +131,7 @@ export class SubmitClock {
   #doneAt = 0;
   #version = 0;
 
-  /** @param onSubmit hears how long each submit kept the device busy, as the host sees it */
+  /** @param onSubmit hears how long each submit kept the device busy, as the device or else the host sees it */
   constructor(onSubmit: (ms: number) => void) {
     this.#onSubmit = onSubmit;
   }
@@ -150,14 +150,18 @@ export class SubmitClock {
     return made;
   }
 
-  /** To be told of every submit: what it takes corrects what is known, as far as it was known. */
-  submitted(parts: readonly Part<Costed>[], done: Promise<undefined>): void {
+  /**
+   * To be told of every submit: what it takes corrects what is known, as far as it was known.
+   * @param timed whether a stopwatch tells `learn` how long it took; the host may hear of it late, while it still encodes
+   */
+  submitted(parts: readonly Part<Costed>[], done: Promise<undefined>, timed = false): void {
     const submittedAt = performance.now();
     done.then(
       () => {
         const now = performance.now();
         const ms = now - Math.max(submittedAt, this.#doneAt);
         this.#doneAt = now;
+        if (timed) return;
         this.#onSubmit(ms);
         if (correct(parts, ms) > TOO_LONG * TARGET_MS) this.#version++;
       },
@@ -175,6 +179,7 @@ export class SubmitClock {
       sums.set(step.cost, sum);
       const ms = times[at++];
       if (ms === undefined) continue;
+      this.#onSubmit(ms);
       sum.ms += ms;
       sum.share += share;
     }

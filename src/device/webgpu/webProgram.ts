@@ -107,7 +107,7 @@ export class WebProgram implements Program {
       if (one === submits.at(-1)) atEnd?.(encoder);
       this.#device.submit(encoder.finish());
       const done = gpu.queue.onSubmittedWorkDone();
-      clock.submitted(one.parts, done);
+      clock.submitted(one.parts, done, isTimed);
       if (isTimed) stopwatch.submitted(done);
     }
     // A device that is lost meanwhile says so elsewhere.
