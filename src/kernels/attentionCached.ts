@@ -6,7 +6,7 @@
  * Many rows (a prompt) run through the kernels of the training pass. Few rows (generation) have little work in
  * common, so the keys are split: a workgroup takes one head of one row and a span of keys, keeps the scores of the
  * span in workgroup memory, and leaves an unnormalised sum; a second kernel brings the spans together (software
- * adapters take all heads of a key head at once, see `attentionCachedQuad.ts`). The
+ * adapters take all heads of a key head at once, see `attentionCachedQuad.ts`, and so does WASM). The
  * number of spans is fixed by the capacity, so that the grid is; spans grow with the context.
  */
 
@@ -51,6 +51,8 @@ const THREADS = 128;
 const MAX_SPAN = 1024;
 const MIN_SPAN = 64;
 const WANTED_SPANS = 16;
+/** In WASM a span may have any length; a cache of so many keys is worth one more. */
+const WASM_SPAN = 128;
 
 /** Few rows share the work by keys; the kernels for that read whole vec4. */
 function splitsKeys({ tokens, headWidth }: CachedAttentionShape): boolean {
@@ -60,11 +62,12 @@ function splitsKeys({ tokens, headWidth }: CachedAttentionShape): boolean {
 /** Query heads of a key head where the kernel for software adapters takes them together. */
 function groupOf({ heads, kvHeads }: CachedAttentionShape, tuning: Tuning): number | undefined {
   const group = heads / kvHeads;
-  return tuning !== 'gpu' && group <= MOST_GROUPED ? group : undefined;
+  return tuning === 'software' && group <= MOST_GROUPED ? group : undefined;
 }
 
 function spansOf(shape: CachedAttentionShape, tuning: Tuning): number {
   const { capacity } = shape;
+  if (tuning === 'wasm') return Math.min(WANTED_SPANS, Math.ceil(capacity / WASM_SPAN));
   const group = groupOf(shape, tuning);
   // Two cores at least have work.
   if (group !== undefined) return Math.max(Math.ceil(capacity / quadSpan(group)), shape.kvHeads > 1 ? 1 : 2);
@@ -173,6 +176,11 @@ ${reduce((a, b) => `${a} + ${b}`)}
     ${result}
   }
 }`,
+    wasm: {
+      name: 'attentionSpan',
+      constants: [single ? 1 : 0],
+      pieces: ({ spans = 1, kvHeads = 1, tokens = 1 }) => spans * kvHeads * tokens,
+    },
   });
 });
 
@@ -204,6 +212,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   o[row * params.width + x] = sum * select(0.0, 1.0 / total, total > 0.0);
 }`,
+  wasm: { name: 'attentionCombine', pieces: ({ tokens, heads }) => tokens * heads },
 });
 
 /** Bytes of the scratch buffer of `attentionCached`; 0 where it needs none. */
@@ -279,6 +288,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   kCache[into] = k[i];
   vCache[into] = v[i];
 }`,
+  wasm: { name: 'cacheWrite', pieces: ({ tokens }) => tokens },
 });
 
 /**
