@@ -24,15 +24,20 @@ import {
   type DeltaShape,
   type DeltaSource,
   sourceBuffers,
+  sourceConstants,
   sourceParams,
   sourceSpecs,
   TILE_PARAMS,
   tileCode,
   tileGrid,
   upTo,
+  wasmTiles,
 } from './deltaTile.ts';
 
 export type MergeMethod = { readonly kind: 'linear' } | { readonly kind: 'sce'; readonly divide: boolean };
+
+/** What the kernel in WASM calls the methods. */
+const METHOD_NUMBERS = { linear: 0, sce: 1, sceDivided: 2 } as const;
 
 const mergeKernel = madeOnce(
   (kind: DeltaSource<unknown>['kind'], sources: number, method: MergeMethod, selected: boolean): Kernel => {
@@ -83,6 +88,11 @@ const mergeKernel = madeOnce(
         before: all.map((s) => `let w${s} = weights[params.weightStart + ${s}u];`).join(' '),
         body,
       })}`,
+      wasm: {
+        name: 'deltaMerge',
+        constants: [METHOD_NUMBERS[word], selected ? 1 : 0, ...sourceConstants(kind, sources)],
+        pieces: wasmTiles,
+      },
     });
   },
 );

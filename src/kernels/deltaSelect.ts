@@ -22,12 +22,14 @@ import {
   type DeltaShape,
   type DeltaSource,
   sourceBuffers,
+  sourceConstants,
   sourceParams,
   sourceSpecs,
   TILE_PARAMS,
   tileCode,
   tileGrid,
   upTo,
+  wasmTiles,
 } from './deltaTile.ts';
 import { fill } from './elementwise.ts';
 
@@ -74,6 +76,7 @@ const varianceKernel = madeOnce((kind: DeltaSource<unknown>['kind'], sources: nu
     buffers: { ...sourceSpecs(kind), variance: write('f32') },
     params: TILE_PARAMS,
     code: tileCode(kind, sources, { body }),
+    wasm: { name: 'deltaSelectVariance', constants: sourceConstants(kind, sources), pieces: wasmTiles },
   });
 });
 
@@ -114,6 +117,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   if (lane == 0u) { atomicAdd(&histogram[${BINS}u], atomicLoad(&varied)); }
 }`,
+  wasm: { name: 'deltaSelectHistogram', pieces: (_, [groups]) => groups },
 });
 
 const PER_PICKER = BINS / THREADS;
@@ -193,6 +197,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
   for (var e = 0u; e < ${PER_PICKER}u; e++) { histogram[highest - e] = 0u; }
   if (lane == 0u) { histogram[${BINS}u] = 0u; }
 }`,
+  wasm: { name: 'deltaSelectPick', pieces: () => 1 },
 });
 
 /** Bytes of the scratch of `selectTop`. */

@@ -16,6 +16,7 @@ import {
   type DeltaShape,
   type DeltaSource,
   sourceBuffers,
+  sourceConstants,
   sourceParams,
   sourceSpecs,
   TILE_PARAMS,
@@ -148,6 +149,11 @@ ${selected ? KEPT : ''}${tileCode(kind, sources, {
   after: batches.join('\n'),
   zeroOutside: true,
 })}`,
+      wasm: {
+        name: 'deltaStats',
+        constants: [selected ? 1 : 0, ...sourceConstants(kind, sources)],
+        pieces: (_, [across, down]) => across * down,
+      },
     });
   },
 );
@@ -164,6 +170,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let total = group_sum(lane, sum);
   if (lane == 0u) { stats[params.start + group.x] = total; }
 }`,
+  wasm: { name: 'deltaStatsSum', pieces: (_, [numbers]) => numbers },
 });
 
 /**

@@ -5,7 +5,7 @@
  * rows × 256 columns; a thread holds 4 columns (64 apart, so that neighbouring threads read neighbouring values) of each
  * row, as one vec4 per source and row. Cost with factors: rank · (4 + tileRows) loads for 4 · tileRows deltas of a source.
  */
-import { type BufferSpec, type Grid, read } from '../device/kernel.ts';
+import { type BufferSpec, type Grid, read, type WasmKernel } from '../device/kernel.ts';
 import { AlloyError } from '../util/errors.ts';
 
 /** The deltas of S sources for one matrix [rows, columns]. */
@@ -51,6 +51,15 @@ export function tileGrid({ sources, rows, columns }: DeltaShape, maxRowGroups = 
   const rowGroups = Math.ceil(rows / tileRows(sources));
   return [Math.ceil(columns / TILE_COLUMNS), Math.max(1, Math.min(rowGroups, maxRowGroups)), 1];
 }
+
+/** What kernels in WASM are told of the sources, before their buffers. */
+export function sourceConstants(kind: DeltaSource<unknown>['kind'], sources: number): number[] {
+  return [kind === 'dense' ? 1 : 0, sources];
+}
+
+/** Tiles of kernels in WASM: 4 rows × 256 columns, as `assembly/lib/deltas.ts` has them. */
+export const wasmTiles: WasmKernel['pieces'] = ({ rows = 0, columns = 0 }) =>
+  Math.ceil(rows / 4) * Math.ceil(columns / TILE_COLUMNS);
 
 export function sourceSpecs(kind: DeltaSource<unknown>['kind']): Record<string, BufferSpec> {
   return kind === 'factors'
