@@ -1,12 +1,12 @@
 import { describe, expect, test } from 'vitest';
-import { ON_WASM, testValues } from '../device/testing.ts';
+import { ON_WASM, runOnDevice, testValues } from '../device/testing.ts';
 import { nodeWasmHost } from '../device/wasm/nodeWasmHost.ts';
 import { WasmDevice } from '../device/wasm/wasmDevice.ts';
 import { matmulNN, matmulNT, matmulTN } from './matmul.ts';
 import { matmulPieces } from './matmulPieces.ts';
-import { F32, nans, norm, Q4, weightMatrix } from './matmulTesting.ts';
+import { expectClose, F32, nans, norm, Q4, weightMatrix } from './matmulTesting.ts';
 import { matmulNNReference, matmulNTReference, matmulTNReference } from './reference/matmul.ts';
-import type { WeightFormat } from './weightFormat.ts';
+import { formatName, type WeightFormat } from './weightFormat.ts';
 
 test.each([
   ['nt', 1, 49_152, 6144],
@@ -18,7 +18,7 @@ test.each([
   ['tn', 576, 16, 24],
   ['tn', 1, 1, 1],
 ] as const)('%s of %i x %i has %i pieces', (product, i, j, pieces) => {
-  expect(matmulPieces(product, i, j)).toBe(pieces);
+  expect(matmulPieces(product, i, j, 64)).toBe(pieces);
 });
 
 const F16: WeightFormat = { kind: 'f16' };
@@ -72,6 +72,44 @@ describe.runIf(ON_WASM)('blocks', () => {
     }
     device.dispose();
   });
+
+  const formats: WeightFormat[] = [F32, F16];
+  for (const bits of [4, 8] as const) {
+    for (const group of [16, 32] as const) {
+      for (const scales of ['f16', 'f32'] as const) formats.push({ kind: 'affine', bits, group, scales });
+    }
+  }
+  test.each(formats.map((format) => [formatName(format), format] as const))(
+    'one row and a few with %s',
+    async (_, format) => {
+      for (const m of [1, 3]) {
+        for (const [n, k] of [
+          [1, 1],
+          [9, 31],
+          [5, 48],
+          [8, 65],
+          [13, 160],
+          [3, 849],
+        ] as const) {
+          const x = testValues(m * k, 5);
+          const w = weightMatrix(n, k, format);
+          const bias = testValues(n, 6);
+          const out = await runOnDevice({ ...w.arrays, x, bias, y: nans(m * n) }, (b) => [
+            matmulNT({ x: b.x!, weight: w.operand(b), y: b.y!, bias: b.bias }, { m, n, k }, 'wasm'),
+          ]);
+          expectClose(
+            out.y!,
+            matmulNTReference(x, w.values, m, n, k, { bias }),
+            (i) => norm(x, i * k, 1, k),
+            (j) => norm(w.values, j * k, 1, k),
+            n,
+            k,
+            1,
+          );
+        }
+      }
+    },
+  );
 
   test('a weight or a value that is not finite reaches its outputs and no other', async () => {
     const device = await WasmDevice.open(nodeWasmHost(1));

@@ -6,16 +6,16 @@ import { elementBits } from './weightFormat.ts';
 
 const PRODUCTS: Readonly<Record<Product, number>> = { nt: 0, nn: 1, tn: 2 };
 
-/** Up to so many rows the weights are not brought into panels: a piece is 8 columns of all rows. */
-const FEW_ROWS = 4;
-const FEW_COLUMNS = 8;
+/** Weights that one row meets are not brought into panels, if it fits the memory of a thread: a piece is 8 columns. */
+const LONGEST_ROW = 65_536;
+const ROW_COLUMNS = 8;
 /** A block of the output at most, and how many there must be before they are as large. */
 const BLOCK = { rows: 192, columns: 64 };
 const ENOUGH = 16;
 
 /** How many pieces `matmul` of `assembly/matmul.ts` knows; the numbers above are the same there. */
-export function matmulPieces(product: Product, i: number, j: number): number {
-  if (product === 'nt' && i <= FEW_ROWS) return Math.ceil(j / FEW_COLUMNS);
+export function matmulPieces(product: Product, i: number, j: number, r: number): number {
+  if (product === 'nt' && i === 1 && r <= LONGEST_ROW) return Math.ceil(j / ROW_COLUMNS);
   let { rows, columns } = BLOCK;
   const pieces = () => Math.ceil(i / rows) * Math.ceil(j / columns);
   while (columns > 8 && pieces() < ENOUGH) {
@@ -45,6 +45,6 @@ export function matmulInWasm(contraction: {
       affine?.scales === 'f32' ? 1 : 0,
       ...[columnScale, bias, residual].map(Number),
     ],
-    pieces: ({ i_count, j_count }) => matmulPieces(product, i_count, j_count),
+    pieces: ({ i_count, j_count, r_count }) => matmulPieces(product, i_count, j_count, r_count),
   };
 }

@@ -26,3 +26,22 @@ export function gather(row0: usize, row1: usize, row2: usize, row3: usize): v128
   words = v128.load32_lane(row2, words, 2);
   return v128.load32_lane(row3, words, 3);
 }
+
+/** Lane c of the four rows to `to + c pitch`. */
+export function storeTransposed(
+  row0: v128,
+  row1: v128,
+  row2: v128,
+  row3: v128,
+  to: usize,
+  pitch: usize,
+): void {
+  const upper = i32x4.shuffle(row0, row1, 0, 4, 1, 5);
+  const lower = i32x4.shuffle(row2, row3, 0, 4, 1, 5);
+  v128.store(to, i64x2.shuffle(upper, lower, 0, 2));
+  v128.store(to + pitch, i64x2.shuffle(upper, lower, 1, 3));
+  const upperEnd = i32x4.shuffle(row0, row1, 2, 6, 3, 7);
+  const lowerEnd = i32x4.shuffle(row2, row3, 2, 6, 3, 7);
+  v128.store(to + 2 * pitch, i64x2.shuffle(upperEnd, lowerEnd, 0, 2));
+  v128.store(to + 3 * pitch, i64x2.shuffle(upperEnd, lowerEnd, 1, 3));
+}

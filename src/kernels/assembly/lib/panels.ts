@@ -2,7 +2,7 @@
  * The right operand in panels: strips of 8 columns j, of each the values of all r in turn. Whatever the
  * format, it is decoded on the way, so that the loop over a panel knows of f32 alone.
  */
-import { gather, halvesToFloats, highHalves, lowHalves } from './decode';
+import { gather, halvesToFloats, highHalves, lowHalves, storeTransposed } from './decode';
 import { STEP_BYTES } from './multiply';
 import * as the from './product';
 
@@ -56,19 +56,15 @@ function packFloats(into: usize, row0: usize, row1: usize, row2: usize, row3: us
   let step: u32 = 0;
   for (; step < whole; step += 4) {
     const at: usize = step << 2;
-    const a = v128.load(row0 + at);
-    const b = v128.load(row1 + at);
-    const c = v128.load(row2 + at);
-    const d = v128.load(row3 + at);
-    const ab = i32x4.shuffle(a, b, 0, 4, 1, 5);
-    const cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
-    const abHigh = i32x4.shuffle(a, b, 2, 6, 3, 7);
-    const cdHigh = i32x4.shuffle(c, d, 2, 6, 3, 7);
     const to = into + <usize>step * STEP_BYTES;
-    v128.store(to, i64x2.shuffle(ab, cd, 0, 2));
-    v128.store(to, i64x2.shuffle(ab, cd, 1, 3), 32);
-    v128.store(to, i64x2.shuffle(abHigh, cdHigh, 0, 2), 64);
-    v128.store(to, i64x2.shuffle(abHigh, cdHigh, 1, 3), 96);
+    storeTransposed(
+      v128.load(row0 + at),
+      v128.load(row1 + at),
+      v128.load(row2 + at),
+      v128.load(row3 + at),
+      to,
+      STEP_BYTES,
+    );
   }
   for (; step < depth; step++) {
     const at: usize = step << 2;
@@ -248,18 +244,14 @@ export function turnLeft(into: usize, pitch: usize, i: u32, rows: u32, r: u32, d
     let to = into + (step << 2);
     for (let row: u32 = 0; row < wholeRows; row += 4) {
       const at: usize = row << 2;
-      const a = v128.load(row0 + at);
-      const b = v128.load(row1 + at);
-      const c = v128.load(row2 + at);
-      const d = v128.load(row3 + at);
-      const ab = i32x4.shuffle(a, b, 0, 4, 1, 5);
-      const cd = i32x4.shuffle(c, d, 0, 4, 1, 5);
-      const abHigh = i32x4.shuffle(a, b, 2, 6, 3, 7);
-      const cdHigh = i32x4.shuffle(c, d, 2, 6, 3, 7);
-      v128.store(to, i64x2.shuffle(ab, cd, 0, 2));
-      v128.store(to + pitch, i64x2.shuffle(ab, cd, 1, 3));
-      v128.store(to + 2 * pitch, i64x2.shuffle(abHigh, cdHigh, 0, 2));
-      v128.store(to + 3 * pitch, i64x2.shuffle(abHigh, cdHigh, 1, 3));
+      storeTransposed(
+        v128.load(row0 + at),
+        v128.load(row1 + at),
+        v128.load(row2 + at),
+        v128.load(row3 + at),
+        to,
+        pitch,
+      );
       to += 4 * pitch;
     }
     for (let row = wholeRows; row < rows; row++) {
