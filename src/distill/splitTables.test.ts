@@ -1,8 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Device } from '../device/device.ts';
-import { testDevice, testValues } from '../device/testing.ts';
-import { openDawn } from '../device/webgpu/dawn.ts';
-import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
+import { openTestDevice, testDevice, testValues } from '../device/testing.ts';
 import { type DecoderConfig, parseConfig } from '../models/config.ts';
 import { Generator, GREEDY } from '../models/generator.ts';
 import { Scorer } from '../models/scorer.ts';
@@ -82,7 +80,7 @@ async function trained(device: Device, tied: boolean) {
 test.each([false, true])(
   'trainable tables larger than a binding train as whole ones (tied: %s)',
   async (tied) => {
-    const small = await WebGpuDevice.open(await openDawn(), { limits });
+    const small = await openTestDevice({ limits });
     const whole = await trained(await testDevice(), tied);
     const split = await trained(small, tied);
     expect(whole).toMatchObject({ chunks: 1, arenas: 1 });
@@ -106,7 +104,7 @@ test.each([false, true])(
 test.each(['f32', 'f16', 'q8', 'q4'] as const)(
   '%s tables larger than a binding score and write as whole ones',
   async (precision) => {
-    const small = await WebGpuDevice.open(await openDawn(), { limits });
+    const small = await openTestDevice({ limits });
     const results: unknown[] = [];
     for (const device of [await testDevice(), small]) {
       const config = parseConfig(RAW, 'test');

@@ -1,17 +1,15 @@
 import { expect, test } from 'vitest';
 import type { Device } from '../device/device.ts';
-import { testDevice, testValues } from '../device/testing.ts';
-import { openDawn } from '../device/webgpu/dawn.ts';
-import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
+import { ON_WASM, openTestDevice, testDevice, testValues } from '../device/testing.ts';
 import type { Recomputation } from '../graph/recompute.ts';
 import { TrainableAdapters } from '../models/adapters.ts';
-import { type DecoderConfig, parseConfig } from '../models/config.ts';
+import { parseConfig } from '../models/config.ts';
 import type { DecoderWeights } from '../models/decoder.ts';
 import type { Parameters } from '../models/parameters.ts';
-import type { Precision, TensorSource } from '../models/tensorSource.ts';
-import { decoderTensors, type LoadOptions, loadDecoder } from '../models/weights.ts';
+import type { Precision } from '../models/tensorSource.ts';
+import { type LoadOptions, loadDecoder } from '../models/weights.ts';
 import { findNumberFault } from './faultSearch.ts';
-import { ADAMW } from './testing.ts';
+import { ADAMW, randomBatch, randomTensors } from './testing.ts';
 import { type MicroBatch, Trainer, type TrainerOptions } from './trainer.ts';
 
 const LLAMA = {
@@ -41,51 +39,11 @@ const GEMMA = {
   final_logit_softcapping: 3,
 };
 
-function randomTensors(config: DecoderConfig): TensorSource {
-  const specs = new Map(
-    decoderTensors(config).map((spec, index) => [spec.name, { ...spec, seed: index + 1 }]),
-  );
-  const values = (name: string) => {
-    const { shape, seed } = specs.get(name)!;
-    const count = shape.reduce((product, size) => product * size, 1);
-    const norm =
-      shape.length === 1 && name.includes('norm') && config.norm.kind === 'rms' && config.norm.offset === 0;
-    return testValues(count, seed, shape.length === 1 ? 0.3 : 0.4).map((x) => x + (norm ? 1 : 0));
-  };
-  return {
-    file: 'random',
-    shape: (name) => specs.get(name)?.shape,
-    vector: async (name) => values(name),
-    async matrix(name) {
-      const [rows = 1, cols = 1] = specs.get(name)!.shape;
-      return { format: { kind: 'f32' }, rows, cols, data: values(name) };
-    },
-  };
-}
-
 const [BATCH, LENGTH] = [2, 9];
 const ROWS = BATCH * LENGTH;
 
-function randomMicro(vocab: number, seed: number, kept = 0): MicroBatch {
-  const pick = (count: number, at: number) =>
-    Uint32Array.from(testValues(count, at), (x) => Math.floor(((x + 1) / 2) * vocab));
-  const tokens = pick(ROWS, seed);
-  const labels = Int32Array.from(pick(ROWS, seed + 1), (label, row) => (row % 3 === 0 ? -100 : label));
-  const weights = new Float32Array(2 * ROWS);
-  labels.forEach((label, row) => {
-    if (label < 0) return;
-    weights[2 * row] = 0.05;
-    if (kept > 0 && row % 2 === 0) weights[2 * row + 1] = 0.04;
-  });
-  if (kept === 0) return { length: LENGTH, tokens, labels, weights };
-  const ids = Uint32Array.from(
-    { length: ROWS * kept },
-    (_, i) => (Math.floor(i / kept) + 7 * (i % kept)) % vocab,
-  );
-  const probs = Float32Array.from({ length: ROWS * kept }, (_, i) => 0.5 / (1 + (i % kept)) / kept);
-  const counts = new Uint32Array(ROWS).map((_, row) => (row % 2 === 0 ? kept : 0));
-  return { length: LENGTH, tokens, labels, weights, teacher: { ids, probs, counts } };
-}
+const randomMicro = (vocab: number, seed: number, kept = 0): MicroBatch =>
+  randomBatch({ vocab, rows: ROWS, length: LENGTH }, seed, kept);
 
 const COMMON = {
   batch: BATCH,
@@ -329,7 +287,7 @@ test('a step that is not finite changes nothing, nor does any after it, and its 
   dispose();
 });
 
-test('submits cut as finely as can be change no bit', async () => {
+test.skipIf(ON_WASM)('submits cut as finely as can be change no bit', async () => {
   const run = async (device: Device) => {
     const { trainer, parameters, config, dispose } = await loraTrainer(device, LLAMA, 'q4');
     const micro = randomMicro(config.vocabSize, 101);
@@ -338,7 +296,7 @@ test('submits cut as finely as can be change no bit', async () => {
     dispose();
     return values.map(({ buffer }) => new Uint32Array(buffer));
   };
-  const device = await WebGpuDevice.open(await openDawn(), { submitGroups: 1 });
+  const device = await openTestDevice({ submitGroups: 1 });
   expect(await run(device)).toEqual(await run(await testDevice()));
   device.dispose();
 });
