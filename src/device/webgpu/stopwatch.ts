@@ -1,5 +1,7 @@
 /** Times passes of a program, each alone in its submit. */
 export interface Stopwatch {
+  /** Whether it reads a clock of the device's. */
+  readonly ofDevice: boolean;
   /**
    * What the next pass must be begun with; undefined where nothing is to be written.
    * @param work a guess of how much it does, in any unit
@@ -18,6 +20,7 @@ const MOST_SETS = 8;
 
 /** Reads the device's own clock (`timestamp-query`), which knows nothing of how busy the host is. */
 export class DeviceStopwatch implements Stopwatch {
+  readonly ofDevice = true;
   readonly #device: GPUDevice;
   readonly #sets: GPUQuerySet[] = [];
   /** Takes over where the device's clock stands still. */
@@ -84,6 +87,7 @@ const TOGETHER_MS = 1;
 
 /** Without a clock on the device: when the host heard of each pass; what it heard of together is shared out by work. */
 export class HostStopwatch implements Stopwatch {
+  readonly ofDevice = false;
   readonly #passes: { work: number; submittedAt: number; doneAt: number }[] = [];
   readonly #done: Promise<void>[] = [];
 

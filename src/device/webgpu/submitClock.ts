@@ -66,21 +66,17 @@ export function cutIntoSubmits<S extends Costed>(steps: readonly S[], options: C
     if (ms === undefined) {
       flush();
       const atOnce = options.groups ?? unknown * Math.max(LEAST_SHARE, Math.min(1, SHORT_LOOP / step.turns));
-      const { length, size } = piecesOf(step, groupsOf(step) / atOnce);
-      for (let from = 0; from < length; from += size) submits.push([partOf(step, from, from + size)]);
+      for (const part of partsOf(step, groupsOf(step) / atOnce)) submits.push([part]);
       continue;
     }
-    const { length, size } = piecesOf(step, sum + ms <= TARGET_MS ? 1 : ms / PIECE_MS);
-    for (let from = 0; from < length; ) {
-      const fitting = Math.floor((TARGET_MS - sum) / ((ms * size) / length));
-      if (fitting < 1 && current.length > 0) {
-        flush();
-        continue;
-      }
-      const part = partOf(step, from, from + size * Math.max(1, fitting));
-      current.push(part);
+    // Along one side as fine as it goes, along two only where that is too long.
+    const pieces = Math.min(ms / PIECE_MS, Math.max(...step.grid, ms / TARGET_MS));
+    for (const part of partsOf(step, sum + ms <= TARGET_MS ? 1 : pieces)) {
+      if (sum + part.share * ms > TARGET_MS) flush();
+      const joined = join(current.at(-1), part);
+      if (joined) current.pop();
+      current.push(joined ?? part);
       sum += part.share * ms;
-      from += size * Math.max(1, fitting);
     }
   }
   flush();
@@ -96,29 +92,51 @@ export function guessedWork({ step, grid }: Part<Costed>): number {
   return groupsOf({ grid }) * Math.max(1, step.turns);
 }
 
-/** The longest side of a dispatch. */
-function axisOf({ grid }: { readonly grid: Grid }): 0 | 1 | 2 {
-  return grid[0] >= grid[1] && grid[0] >= grid[2] ? 0 : grid[1] >= grid[2] ? 1 : 2;
-}
-
-/** At least `count` equal pieces along the longest side, a power of two so that few different places are needed. */
-function piecesOf(step: { readonly grid: Grid }, count: number): { length: number; size: number } {
-  const length = step.grid[axisOf(step)];
-  const size = Math.ceil(length / Math.min(length, 2 ** Math.ceil(Math.log2(Math.max(1, count)))));
-  return { length, size };
-}
-
-/** A stretch of the longest side. */
-function partOf<S extends Costed>(step: S, from: number, until: number): Part<S> {
+/**
+ * At least `count` parts of nearly the same size, where there are so many workgroups: along the longest side, and where
+ * that is too short, along the next too. Their number along a side is a power of two, so that few different places are
+ * needed.
+ */
+function partsOf<S extends Costed>(step: S, count: number): Part<S>[] {
   const { grid } = step;
-  const axis = axisOf(step);
-  const here = Math.min(until, grid[axis]) - from;
-  const along = (value: number, [x, y, z]: Grid): Grid => [
-    axis === 0 ? value : x,
-    axis === 1 ? value : y,
-    axis === 2 ? value : z,
-  ];
-  return { step, base: along(from, [0, 0, 0]), grid: along(here, grid), share: here / grid[axis] };
+  const axes = ([0, 1, 2] as const).toSorted((a, b) => grid[b] - grid[a]);
+  let parts: Part<S>[] = [{ step, base: [0, 0, 0], grid, share: 1 }];
+  for (const axis of axes) {
+    const missing = count / parts.length;
+    if (missing > 1) parts = parts.flatMap((part) => cutAlong(part, axis, missing));
+  }
+  return parts;
+}
+
+function cutAlong<S>(part: Part<S>, axis: 0 | 1 | 2, count: number): Part<S>[] {
+  const length = part.grid[axis];
+  const size = Math.ceil(length / Math.min(length, 2 ** Math.ceil(Math.log2(count))));
+  return Array.from({ length: Math.ceil(length / size) }, (_, index) => {
+    const here = Math.min(size, length - index * size);
+    return {
+      step: part.step,
+      base: withSide(part.base, axis, part.base[axis] + index * size),
+      grid: withSide(part.grid, axis, here),
+      share: (part.share * here) / length,
+    };
+  });
+}
+
+function withSide([x, y, z]: Grid, axis: 0 | 1 | 2, value: number): Grid {
+  return [axis === 0 ? value : x, axis === 1 ? value : y, axis === 2 ? value : z];
+}
+
+/** Two parts as one, where the second goes on along a side where the first ends. */
+function join<S>(first: Part<S> | undefined, second: Part<S>): Part<S> | undefined {
+  if (first?.step !== second.step) return undefined;
+  const sides = [0, 1, 2] as const;
+  const [axis, ...more] = sides.filter((side) => first.base[side] !== second.base[side]);
+  if (axis === undefined || more.length > 0 || first.base[axis] + first.grid[axis] !== second.base[axis]) {
+    return undefined;
+  }
+  if (sides.some((side) => side !== axis && first.grid[side] !== second.grid[side])) return undefined;
+  const grid = withSide(first.grid, axis, first.grid[axis] + second.grid[axis]);
+  return { ...first, grid, share: first.share + second.share };
 }
 
 /** No dispatch counts as less: browsers let the device's clock tick in steps of a tenth of a millisecond. */
@@ -152,7 +170,7 @@ export class SubmitClock {
 
   /**
    * To be told of every submit: what it takes corrects what is known, as far as it was known.
-   * @param timed whether a stopwatch tells `learn` how long it took; the host may hear of it late, while it still encodes
+   * @param timed whether the device's clock tells `learn` how long it took: the host may hear of it late, while it encodes
    */
   submitted(parts: readonly Part<Costed>[], done: Promise<undefined>, timed = false): void {
     const submittedAt = performance.now();
@@ -169,9 +187,13 @@ export class SubmitClock {
     );
   }
 
-  /** Takes over what the parts took; those beyond the times given are timed by another run. */
-  learn(timed: Iterable<Part<Costed>>, times: readonly number[]): void {
+  /**
+   * Takes over what the parts took; those beyond the times given are timed by another run.
+   * @param ofDevice whether the times are those of the device's clock, and the host was not asked
+   */
+  learn(timed: Iterable<Part<Costed>>, times: readonly number[], ofDevice = false): void {
     this.#version++;
+    if (ofDevice) times.forEach(this.#onSubmit);
     const sums = new Map<DispatchCost, { ms: number; share: number }>();
     let at = 0;
     for (const { step, share } of timed) {
@@ -179,7 +201,6 @@ export class SubmitClock {
       sums.set(step.cost, sum);
       const ms = times[at++];
       if (ms === undefined) continue;
-      this.#onSubmit(ms);
       sum.ms += ms;
       sum.share += share;
     }

@@ -131,6 +131,16 @@ test('submits are cut by what is known of their dispatches', () => {
   expect(cut(step(undefined, [2048, 1, 1], 256))).toHaveLength(32);
   expect(cut(step(undefined, [2048, 1, 1], 1e9))).toHaveLength(512);
   expect(cut(step(1000, [1, 1, 2]))).toHaveLength(2);
+  // Where the longest side is too short, the next is cut too.
+  const wide = cut(step(undefined, [15, 21, 1], 12_288));
+  expect(wide).toHaveLength(21 * 4);
+  expect(wide.flat()[1]?.slice(0, 2)).toEqual([
+    [4, 0, 0],
+    [4, 1, 1],
+  ]);
+  const long = cut(step(2400, [4, 5, 1])).flat();
+  expect(long).toHaveLength(20);
+  expect(long.reduce((sum, part) => sum + Number(part[2]), 0)).toBeCloseTo(1);
 });
 
 test('programs are cut anew when costs are learnt and when a submit has become too long', async () => {

@@ -107,12 +107,12 @@ export class WebProgram implements Program {
       if (one === submits.at(-1)) atEnd?.(encoder);
       this.#device.submit(encoder.finish());
       const done = gpu.queue.onSubmittedWorkDone();
-      clock.submitted(one.parts, done, isTimed);
+      clock.submitted(one.parts, done, isTimed && stopwatch.ofDevice);
       if (isTimed) stopwatch.submitted(done);
     }
     // A device that is lost meanwhile says so elsewhere.
     stopwatch?.finish().then(
-      (times) => clock.learn(timed, times),
+      (times) => clock.learn(timed, times, stopwatch.ofDevice),
       () => clock.learn(timed, []),
     );
   }
