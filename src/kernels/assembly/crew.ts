@@ -3,7 +3,7 @@
  * and wait for each other before the next one. A program is a row of steps: kernel (its place in the function table),
  * pieces, how many of them are claimed at once, a word that is not used, and the slots of the kernel's arguments.
  */
-import { setScratch } from './lib/scratch';
+import { beginDispatch, setScratch } from './lib/scratch';
 
 export const heapBase: usize = __heap_base;
 
@@ -26,8 +26,9 @@ const LOOKS: i32 = 4000;
 /** Provided by the thread's host: tells it that the program is through. */
 declare function finished(): void;
 
-/** Runs the pieces `from .. to` of one dispatch. */
+/** Runs the pieces `from .. to` of one dispatch, of which the first come first. */
 export function call(kernel: u32, slots: usize, from: u32, to: u32): void {
+  if (from === 0) beginDispatch();
   call_indirect<void>(kernel, slots, from, to);
 }
 
@@ -64,6 +65,7 @@ export function work(control: usize): void {
 }
 
 function runShare(control: usize, step: usize): void {
+  beginDispatch();
   const kernel = load<u32>(step);
   const pieces = load<u32>(step, 4);
   const chunk = load<u32>(step, 8);

@@ -1,10 +1,12 @@
 /**
- * The product of one row with weights [N, K], bound by reading them: nothing is unpacked to memory. With codes,
- * Σ x (scale q + minimum) is scale Σ x q + minimum Σ x in every group, and the sums of x are the same for all columns.
+ * The product of one row with weights [N, K], bound by reading them: nothing is unpacked to memory. With codes q,
+ * Σ x (scale q + minimum) is scale Σ x q + minimum Σ x in every group; the sums of x are the same for all columns. Σ x q is
+ * computed in whole numbers, eight products an instruction: x in units of 2^-30 of what its group reaches, finer than f32 has
+ * it there, as 2^15 high + low. Neither part overflows, since the codes of a group add up to less than 2^14.
  */
 import { halvesToFloats, highHalves, lowHalves, storeTransposed } from './decode';
 import * as the from './product';
-import { scratch } from './scratch';
+import { dispatchNumber, scratch } from './scratch';
 import { columnFactors, storeTile } from './tile';
 import { dot, sumOf } from './vectors';
 
@@ -13,14 +15,21 @@ export const LONGEST_ROW: u32 = 65_536;
 /** Where things lie in the thread's memory: results and factors of a block of columns, what is known of x, a column's scales. */
 const FACTORS: usize = 256;
 const TOTALS: usize = 1024;
-const SCALES: usize = TOTALS + LONGEST_ROW / 4 + 64;
+const UNITS: usize = TOTALS + LONGEST_ROW / 4 + 64;
+const SCALES: usize = UNITS + LONGEST_ROW / 4 + 64;
 const PLACED: usize = SCALES + LONGEST_ROW / 4 + 64;
 const PADDED: usize = PLACED + LONGEST_ROW * 4 + 256;
+
+/** The dispatch whose row is in the thread's memory. */
+let placed: u32 = 0;
 
 /** The columns j .. end. */
 export function dotColumns(j: u32, end: u32): void {
   const room = scratch();
-  if (the.bits < 16) placeRow(room);
+  if (the.bits < 16 && placed !== dispatchNumber) {
+    placeRow(room);
+    placed = dispatchNumber;
+  }
   for (; j < end; j += 8) {
     const columns = min(8, end - j);
     columnFactors(room + FACTORS, j, columns);
@@ -45,83 +54,117 @@ function groupsOfRow(): u32 {
   return (the.rCount + the.group - 1) / the.group;
 }
 
-/**
- * Puts x in the order in which the codes of a word come to lie in the lanes, filled up with zeros to 32, and adds up its
- * groups. Codes are not shifted down but left in their place in a word, so x is made smaller by as much.
- */
+/** x as the loops over codes read it, filled up with zeros to 32; and of every group its sum and the unit of its numbers. */
 function placeRow(room: usize): void {
   const padded = room + PADDED;
   const bytes = (<usize>the.rCount) << 2;
   const end = (bytes + 127) & ~127;
   memory.copy(padded, the.left, bytes);
   for (let at = bytes; at < end; at += 4) store<f32>(padded + at, 0);
-  const placed = room + PLACED;
-  if (the.bits === 4) {
-    for (let at: usize = 0; at < end; at += 128) {
-      placeNibbles(padded + at, placed + at);
-      placeNibbles(padded + at + 16, placed + at + 64);
-    }
-  } else {
-    for (let at: usize = 0; at < end; at += 64) placeBytes(padded + at, placed + at);
-  }
-  for (let group: u32 = 0; group < groupsOfRow(); group++) {
-    const from = padded + ((<usize>group * the.group) << 2);
+  const groupBytes = (<usize>the.group) << 2;
+  for (let group: usize = 0; group < groupsOfRow(); group++) {
+    const from = padded + group * groupBytes;
     let sum = f32x4.splat(0);
-    for (let at: usize = 0; at < (<usize>the.group) << 2; at += 16)
+    let most = f32x4.splat(0);
+    for (let at: usize = 0; at < groupBytes; at += 16) {
       sum = f32x4.add(sum, v128.load(from + at));
-    store<f32>(room + TOTALS + ((<usize>group) << 2), sumOf(sum));
+      most = f32x4.max(most, f32x4.abs(v128.load(from + at)));
+    }
+    store<f32>(room + TOTALS + (group << 2), sumOf(sum));
+    store<f32>(room + UNITS + (group << 2), toUnits(from, groupBytes, greatestOf(most)));
+  }
+  for (let at: usize = 0; at < end; at += 128) {
+    if (the.bits === 4) placeNibbles(padded + at, room + PLACED + at);
+    else {
+      placeBytes(padded + at, room + PLACED + at);
+      placeBytes(padded + at + 64, room + PLACED + at + 64);
+    }
   }
 }
 
-/** Lane l has values of word l of four: x[8 l], x[8 l + 1] / 16, and so on. */
+function greatestOf(lanes: v128): f32 {
+  const a = max(f32x4.extract_lane(lanes, 0), f32x4.extract_lane(lanes, 1));
+  return max(a, max(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)));
+}
+
+/** Makes whole numbers below 2^30 of a group; returns their unit, a power of two, or NaN where not all are finite. */
+function toUnits(from: usize, bytes: usize, most: f32): f32 {
+  const exponent = reinterpret<u32>(most) >>> 23;
+  const finite = exponent < 255;
+  const scale: u32 = finite ? min(283 - exponent, 253) : 0;
+  const factors = f32x4.splat(reinterpret<f32>(scale << 23));
+  for (let at: usize = 0; at < bytes; at += 16) {
+    v128.store(from + at, i32x4.trunc_sat_f32x4_s(f32x4.mul(v128.load(from + at), factors)));
+  }
+  return finite ? reinterpret<f32>((254 - scale) << 23) : f32.NaN;
+}
+
+/** 32 numbers: of every fourth, which meet the same place of a 16-bit word, the high parts and the low parts. */
 function placeNibbles(from: usize, to: usize): void {
-  storeTransposed(v128.load(from), v128.load(from, 32), v128.load(from, 64), v128.load(from, 96), to, 16);
-  v128.store(to, f32x4.mul(v128.load(to, 16), f32x4.splat(0.0625)), 16);
-  v128.store(to, f32x4.mul(v128.load(to, 32), f32x4.splat(0.00390625)), 32);
-  v128.store(to, f32x4.mul(v128.load(to, 48), f32x4.splat(0.000244140625)), 48);
+  storeTransposed(v128.load(from), v128.load(from, 16), v128.load(from, 32), v128.load(from, 48), to, 32);
+  storeTransposed(
+    v128.load(from, 64),
+    v128.load(from, 80),
+    v128.load(from, 96),
+    v128.load(from, 112),
+    to + 16,
+    32,
+  );
+  for (const end = to + 128; to < end; to += 32) splitParts(v128.load(to), v128.load(to, 16), to);
 }
 
-/** Lane l has values of word l of four: x[4 l], x[4 l + 1] / 256, and so on; the last is shifted down. */
+/** 16 numbers, as before of every second. */
 function placeBytes(from: usize, to: usize): void {
-  storeTransposed(v128.load(from), v128.load(from, 16), v128.load(from, 32), v128.load(from, 48), to, 16);
-  v128.store(to, f32x4.mul(v128.load(to, 16), f32x4.splat(0.00390625)), 16);
-  v128.store(to, f32x4.mul(v128.load(to, 32), f32x4.splat(0.0000152587890625)), 32);
+  const a = v128.load(from);
+  const b = v128.load(from, 16);
+  const c = v128.load(from, 32);
+  const d = v128.load(from, 48);
+  splitParts(i32x4.shuffle(a, b, 0, 2, 4, 6), i32x4.shuffle(c, d, 0, 2, 4, 6), to);
+  splitParts(i32x4.shuffle(a, b, 1, 3, 5, 7), i32x4.shuffle(c, d, 1, 3, 5, 7), to + 32);
 }
 
-/** The scales of a column to memory, a zero behind them; returns what its minima add. */
+function splitParts(first: v128, second: v128, to: usize): void {
+  const low = i32x4.splat(0x7fff);
+  v128.store(to, i16x8.narrow_i32x4_s(i32x4.shr_s(first, 15), i32x4.shr_s(second, 15)));
+  v128.store(to, i16x8.narrow_i32x4_s(v128.and(first, low), v128.and(second, low)), 16);
+}
+
+/** The scales of a column times the units of x to memory, a zero behind them; returns what its minima add. */
 function readPairs(room: usize, pairs: usize, groups: u32): v128 {
-  let scales = room + SCALES;
-  let totals = room + TOTALS;
-  const end = scales + ((<usize>groups) << 2);
-  const whole = scales + ((<usize>(groups & ~3)) << 2);
+  let at = room + TOTALS;
+  const end = at + ((<usize>groups) << 2);
+  const whole = at + ((<usize>(groups & ~3)) << 2);
   let sum = f32x4.splat(0);
-  while (scales < whole) {
+  while (at < whole) {
+    let scales: v128;
+    let minima: v128;
     if (the.widePairs) {
       const first = v128.load(pairs);
       const second = v128.load(pairs, 16);
-      v128.store(scales, i32x4.shuffle(first, second, 0, 2, 4, 6));
-      sum = f32x4.add(sum, f32x4.mul(i32x4.shuffle(first, second, 1, 3, 5, 7), v128.load(totals)));
+      scales = i32x4.shuffle(first, second, 0, 2, 4, 6);
+      minima = i32x4.shuffle(first, second, 1, 3, 5, 7);
       pairs += 32;
     } else {
       const words = v128.load(pairs);
-      v128.store(scales, lowHalves(words));
-      sum = f32x4.add(sum, f32x4.mul(highHalves(words), v128.load(totals)));
+      scales = lowHalves(words);
+      minima = highHalves(words);
       pairs += 16;
     }
-    scales += 16;
-    totals += 16;
+    v128.store(at + (SCALES - TOTALS), f32x4.mul(scales, v128.load(at + (UNITS - TOTALS))));
+    sum = f32x4.add(sum, f32x4.mul(minima, v128.load(at)));
+    at += 16;
   }
-  while (scales < end) {
+  while (at < end) {
     const pair = the.widePairs ? v128.load64_zero(pairs) : v128.load32_zero(pairs);
     const scale = the.widePairs ? pair : lowHalves(pair);
     const minimum = the.widePairs ? i32x4.shuffle(pair, pair, 1, 2, 2, 2) : highHalves(pair);
-    v128.store32_lane(scales, scale, 0);
-    sum = f32x4.add(sum, f32x4.mul(minimum, v128.load32_zero(totals)));
+    const unit = load<f32>(at + (UNITS - TOTALS));
+    store<f32>(at + (SCALES - TOTALS), f32x4.extract_lane(scale, 0) * unit);
+    sum = f32x4.add(sum, f32x4.mul(minimum, v128.load32_zero(at)));
     pairs += the.widePairs ? 8 : 4;
-    scales += 4;
-    totals += 4;
+    at += 4;
   }
-  store<f32>(scales, 0);
+  store<f32>(at + (SCALES - TOTALS), 0);
   return sum;
 }
 
@@ -129,60 +172,79 @@ function readPairs(room: usize, pairs: usize, groups: u32): v128 {
 function dotNibbles(room: usize, row: usize, groups: u32): v128 {
   let x = room + PLACED;
   let scales = room + SCALES;
-  let sum = f32x4.splat(0);
-  if (the.group === 32) {
-    const end = row + ((<usize>groups) << 4);
-    for (; row < end; row += 16) {
-      sum = f32x4.add(sum, f32x4.mul(nibbleProducts(v128.load(row), x), v128.load32_splat(scales)));
+  let high = f32x4.splat(0);
+  let low = f32x4.splat(0);
+  const wide = the.group === 32;
+  const end = row + (wide ? (<usize>groups) << 4 : (<usize>(groups >>> 1)) << 4);
+  while (row < end) {
+    const words = v128.load(row);
+    let scale: v128;
+    if (wide) {
+      scale = v128.load32_splat(scales);
       scales += 4;
-      x += 128;
+    } else {
+      const both = v128.load64_zero(scales);
+      scale = i32x4.shuffle(both, both, 0, 0, 1, 1);
+      scales += 8;
     }
-    return sum;
-  }
-  const end = row + ((<usize>(groups >>> 1)) << 4);
-  for (; row < end; row += 16) {
-    const both = v128.load64_zero(scales);
-    const spread = i32x4.shuffle(both, both, 0, 0, 1, 1);
-    sum = f32x4.add(sum, f32x4.mul(nibbleProducts(v128.load(row), x), spread));
-    scales += 8;
+    high = f32x4.add(high, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x)), scale));
+    low = f32x4.add(low, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x + 16)), scale));
+    row += 16;
     x += 128;
   }
-  if ((groups & 1) === 0) return sum;
-  const last = nibbleProducts(v128.load64_zero(row), x);
-  return f32x4.add(sum, f32x4.mul(last, v128.load32_splat(scales)));
+  if (!wide && (groups & 1) !== 0) {
+    const words = v128.load64_zero(row);
+    const scale = v128.load32_splat(scales);
+    high = f32x4.add(high, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x)), scale));
+    low = f32x4.add(low, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x + 16)), scale));
+  }
+  return joined(high, low);
+}
+
+function joined(high: v128, low: v128): v128 {
+  return f32x4.add(f32x4.mul(high, f32x4.splat(32768)), low);
 }
 
 function nibbleProducts(words: v128, x: usize): v128 {
-  const upper = i32x4.shr_u(words, 16);
-  const a = f32x4.add(product(words, 0x000f, x), product(words, 0x00f0, x + 16));
-  const b = f32x4.add(product(words, 0x0f00, x + 32), product(words, 0xf000, x + 48));
-  const c = f32x4.add(product(upper, 0x000f, x + 64), product(upper, 0x00f0, x + 80));
-  const d = f32x4.add(product(upper, 0x0f00, x + 96), product(upper, 0xf000, x + 112));
-  return f32x4.add(f32x4.add(a, b), f32x4.add(c, d));
+  const mask = i16x8.splat(15);
+  const a = i32x4.dot_i16x8_s(v128.and(words, mask), v128.load(x));
+  const b = i32x4.dot_i16x8_s(v128.and(i16x8.shr_u(words, 4), mask), v128.load(x, 32));
+  const c = i32x4.dot_i16x8_s(v128.and(i16x8.shr_u(words, 8), mask), v128.load(x, 64));
+  const d = i32x4.dot_i16x8_s(i16x8.shr_u(words, 12), v128.load(x, 96));
+  return i32x4.add(i32x4.add(a, b), i32x4.add(c, d));
 }
 
-function product(words: v128, place: i32, x: usize): v128 {
-  return f32x4.mul(f32x4.convert_i32x4_s(v128.and(words, i32x4.splat(place))), v128.load(x));
-}
-
-/** Σ scale x q: 16 codes a turn. */
+/** Σ scale x q: a group a turn, 16 or 32 bytes. */
 function dotBytes(room: usize, row: usize, groups: u32): v128 {
   let x = room + PLACED;
-  const scales = room + SCALES;
-  const turns = groups * (the.group >>> 4);
-  const shift = the.group === 32 ? 1 : 0;
-  let sum = f32x4.splat(0);
-  for (let turn: u32 = 0; turn < turns; turn++) {
-    const words = v128.load(row);
-    const a = f32x4.add(product(words, 0xff, x), product(words, 0xff00, x + 16));
-    const top = f32x4.mul(f32x4.convert_i32x4_s(i32x4.shr_u(words, 24)), v128.load(x, 48));
-    const b = f32x4.add(product(words, 0xff0000, x + 32), top);
-    const scale = v128.load32_splat(scales + ((<usize>(turn >>> shift)) << 2));
-    sum = f32x4.add(sum, f32x4.mul(f32x4.add(a, b), scale));
-    row += 16;
-    x += 64;
+  let scales = room + SCALES;
+  let high = f32x4.splat(0);
+  let low = f32x4.splat(0);
+  const wide = the.group === 32;
+  const end = scales + ((<usize>groups) << 2);
+  while (scales < end) {
+    let words = v128.load(row);
+    let highs = byteProducts(words, x);
+    let lows = byteProducts(words, x + 16);
+    if (wide) {
+      words = v128.load(row, 16);
+      highs = i32x4.add(highs, byteProducts(words, x + 64));
+      lows = i32x4.add(lows, byteProducts(words, x + 80));
+    }
+    const scale = v128.load32_splat(scales);
+    high = f32x4.add(high, f32x4.mul(f32x4.convert_i32x4_s(highs), scale));
+    low = f32x4.add(low, f32x4.mul(f32x4.convert_i32x4_s(lows), scale));
+    row += the.group;
+    x += (<usize>the.group) << 2;
+    scales += 4;
   }
-  return sum;
+  return joined(high, low);
+}
+
+function byteProducts(words: v128, x: usize): v128 {
+  const a = i32x4.dot_i16x8_s(v128.and(words, i16x8.splat(255)), v128.load(x));
+  const b = i32x4.dot_i16x8_s(i16x8.shr_u(words, 8), v128.load(x, 32));
+  return i32x4.add(a, b);
 }
 
 function dotHalves(x: usize, row: usize, count: u32): f32 {

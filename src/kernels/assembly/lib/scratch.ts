@@ -10,3 +10,10 @@ export function setScratch(address: usize): void {
 export function scratch(): usize {
   return base;
 }
+
+/** Counts the dispatches of this thread: what a kernel has left in `scratch` stays while it is the same. */
+export let dispatchNumber: u32 = 0;
+
+export function beginDispatch(): void {
+  dispatchNumber++;
+}
