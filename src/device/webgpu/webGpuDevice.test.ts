@@ -163,6 +163,13 @@ test('programs are cut anew when costs are learnt and when a submit has become t
   await new Promise((resolve) => setTimeout(resolve, 400));
   expect(clock.version).not.toBe(learnt);
   expect(cost.ms).toBeGreaterThan(200);
+  // A submit of many such dispatches corrects what is known of them once.
+  cost.ms = 10;
+  const ten = Array.from({ length: 10 }, () => part);
+  clock.submitted(ten, new Promise((resolve) => setTimeout(() => resolve(undefined), 300)));
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  expect(cost.ms).toBeGreaterThan(20);
+  expect(cost.ms).toBeLessThan(100);
 });
 
 const slow = defineKernel({
