@@ -51,11 +51,11 @@ export const RULES: Readonly<Record<string, FolderRule>> = {
   evaluate: { values: [...BELOW_MODELS, 'models', 'decode'] },
   pipeline: { values: BELOW_PIPELINE },
   studio: { values: ['pipeline', 'util'], types: BELOW_PIPELINE },
-  // The command line is where the pipeline gets Dawn and a place for its files.
+  // The command line is where the pipeline gets its devices and a place for its files.
   cli: {
     values: ['pipeline', 'util'],
     types: BELOW_PIPELINE,
-    modules: /^(device\/webgpu\/dawn|storage\/(node\w*|memoryStorage))\.ts$/,
+    modules: /^(device\/(webgpu\/dawn|wasm\/nodeWasmHost)|storage\/(node\w*|memoryStorage))\.ts$/,
   },
 };
 

@@ -1,11 +1,11 @@
 /**
  * Checks Alloy against recorded numbers: `npm run parity [-- models | quant | merge | real]`. `ALLOY_GOLDENS` names
- * another folder of recordings of the same layout. The last line is `N passed, N failed`.
+ * another folder of recordings of the same layout, `ALLOY_DEVICE` the device (`webgpu`, `wasm`). The last line is `N passed, N failed`.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { openDawn } from '../../src/device/webgpu/dawn.ts';
-import { WebGpuDevice } from '../../src/device/webgpu/webGpuDevice.ts';
+import { openNodeWasm } from '../../src/device/wasm/nodeWasmHost.ts';
+import { openDawnDevice } from '../../src/device/webgpu/dawn.ts';
 import { Checks } from './checks.ts';
 import { checkMerge } from './merge.ts';
 import { checkModels } from './models.ts';
@@ -24,7 +24,7 @@ async function main(): Promise<number> {
   }
   const goldens = process.env.ALLOY_GOLDENS ?? join(import.meta.dirname, '../../fixtures/goldens');
   const checks = new Checks();
-  const device = await WebGpuDevice.open(await openDawn());
+  const device = process.env.ALLOY_DEVICE === 'wasm' ? await openNodeWasm() : await openDawnDevice();
   console.log(`parity of ${goldens} on ${device.name}`);
   const parts: Readonly<Record<Part, () => Promise<void>>> = {
     models: () => checkModels(device, goldens, checks),

@@ -2,9 +2,7 @@ import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { testDevice } from '../../src/device/testing.ts';
-import { openDawn } from '../../src/device/webgpu/dawn.ts';
-import { WebGpuDevice } from '../../src/device/webgpu/webGpuDevice.ts';
+import { ON_WASM, openTestDevice, testDevice } from '../../src/device/testing.ts';
 import type { TensorSource } from '../../src/models/tensorSource.ts';
 import { Checks } from './checks.ts';
 import { checkMerge } from './merge.ts';
@@ -22,8 +20,8 @@ test('models of every family agree with the recordings', async () => {
   expect(checks.all.length).toBeGreaterThan(1000);
 });
 
-test('so do they with the kernels that real GPUs run', async () => {
-  const device = await WebGpuDevice.open(await openDawn(), { software: false });
+test.skipIf(ON_WASM)('so do they with the kernels that real GPUs run', async () => {
+  const device = await openTestDevice({ software: false });
   const checks = new Checks(quiet);
   await checkModels(device, goldens, checks, undefined, [
     'gemma3',

@@ -29,9 +29,23 @@ function isCurrent() {
   });
 }
 
+/** Under this name of the global object all copies of this module in a process find what one of them is building. */
+const BUILDING = Symbol.for('alloy.kernels');
+
 /** @returns {Promise<void>} @throws {SetupError} with what the compiler says */
 export async function ensureKernels() {
+  const place = /** @type {Record<symbol, Promise<void> | undefined>} */ (
+    /** @type {unknown} */ (globalThis)
+  );
+  while (place[BUILDING]) await place[BUILDING];
   if (isCurrent()) return;
+  place[BUILDING] = build().finally(() => {
+    place[BUILDING] = undefined;
+  });
+  await place[BUILDING];
+}
+
+async function build() {
   mkdirSync(built, { recursive: true });
   const { default: compiler } = await import('assemblyscript/asc');
   const entries = readdirSync(sources).filter((name) => /(?<!\.test)\.ts$/.test(name));

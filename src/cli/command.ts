@@ -25,7 +25,7 @@ export interface CommandContext {
   /** Opens the device when it is first asked for. */
   device(): Promise<Device>;
   /** Opens another one, after a loss. */
-  reopenGpu(): Promise<Device>;
+  reopenDevice(): Promise<Device>;
 }
 
 /** What a command found: one JSON document, and the same for people. */
@@ -43,6 +43,8 @@ export interface Command {
   /** Arguments and options, as `alloy help COMMAND` shows them. */
   readonly help: string;
   readonly options: OptionsConfig;
+  /** Whether it has `--device`. */
+  readonly opensDevice?: boolean;
   /** How many words it takes. */
   readonly words: readonly [least: number, most: number];
   run(context: CommandContext): Promise<CommandResult | undefined>;
@@ -55,12 +57,15 @@ const COMMON = {
   ...HUB_OPTIONS,
 } as const satisfies OptionsConfig;
 
+/** Of commands that open a device. */
+const DEVICE_OPTION = { device: { type: 'string' } } as const satisfies OptionsConfig;
+
 /** @throws UsageError for unknown or incomplete options and for a wrong number of words */
 export function parseCommand(command: Command, argv: readonly string[]): Arguments {
   let values: OptionValues;
   let positionals: string[];
   try {
-    const options = { ...COMMON, ...command.options };
+    const options = { ...COMMON, ...(command.opensDevice && DEVICE_OPTION), ...command.options };
     ({ values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true, strict: true }));
   } catch (error) {
     const [what = ''] = (error instanceof Error ? error.message : String(error)).split(/\.?\n|\. /u);

@@ -11,6 +11,10 @@ const COMMON = `  --json         one JSON document on stdout and nothing else th
   -h, --help     this text
 `;
 
+const DEVICE_HELP = `  --device NAME  what computes: webgpu (a GPU), wasm (the processor) or auto (default: a GPU where there is one);
+                 ALLOY_DEVICE sets it for every command
+`;
+
 /** `alloy help`. */
 export function overview(): string {
   const width = Math.max(...COMMANDS.map(({ name }) => name.length));
@@ -25,13 +29,13 @@ ${lines.join('\n')}
 ${MODEL}
 
 Exit codes: 0 done, 1 a fault inside, 2 wrong usage, 3 bad input or
-a model that cannot be had, 4 no WebGPU or a lost device,
+a model that cannot be had, 4 no device or a lost one,
 5 out of memory or disk, 130 stopped by Ctrl-C (start the same command again to go on).
 `;
 }
 
 /** `alloy help COMMAND`. */
-export function commandHelp({ usage, summary, help }: Command): string {
+export function commandHelp({ usage, summary, help, opensDevice }: Command): string {
   const model = /\bMODEL|PIVOT/.test(usage) ? `\n${MODEL}\n` : '';
-  return `Usage: alloy ${usage}\n\n${summary}.\n\n${help.trimEnd()}\n${COMMON}\n${HUB_HELP}${model}`;
+  return `Usage: alloy ${usage}\n\n${summary}.\n\n${help.trimEnd()}\n${opensDevice ? DEVICE_HELP : ''}${COMMON}\n${HUB_HELP}${model}`;
 }

@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ON_WASM } from '../device/testing.ts';
 import { runCli } from './run.ts';
 import { fakeTerminal, writeConversations, writeModel } from './testing.ts';
 
@@ -43,7 +44,9 @@ describe('a folder with ONNX alone', () => {
       own.rows.map(({ ids }: { ids: number[] }) => ids[0]),
     );
     expect(frozen.stderr).toMatch(
-      /onnxruntime-web runs frozen\/onnx\/model\.onnx on the engine's GPU device/u,
+      ON_WASM
+        ? /onnxruntime-web runs frozen\/onnx\/model\.onnx on the CPU/u
+        : /onnxruntime-web runs frozen\/onnx\/model\.onnx on the engine's GPU device/u,
     );
     const half = await score('own/onnx/model_fp16.onnx');
     expect(Math.abs(half.nll - own.nll) / own.nll).toBeLessThan(0.01);

@@ -120,7 +120,9 @@ function showEvent(event: RunEvent, progress: Progress): void {
       progress.note(event.text);
       break;
     case 'reopened':
-      progress.note('The GPU was lost; it was opened again, and the run goes on from its last checkpoint.');
+      progress.note(
+        'The device was lost; it was opened again, and the run goes on from its last checkpoint.',
+      );
       break;
     case 'loss':
     case 'merged':

@@ -1,10 +1,6 @@
-import { join } from 'node:path';
 import type { Device } from '../device/device.ts';
-import { openDawnDevice, openDawnForRuntimes } from '../device/webgpu/dawn.ts';
-import { tuned } from '../pipeline/tuned.ts';
-import { modelCacheFolder } from '../storage/nodeFolders.ts';
+import { openDawnForRuntimes } from '../device/webgpu/dawn.ts';
 import { nodeOnnxHost } from '../storage/nodeOnnxHost.ts';
-import { nodeTextFile } from '../storage/nodeTextFile.ts';
 import { AlloyError } from '../util/errors.ts';
 import { provideOnnxHost } from '../util/onnxHost.ts';
 import { type Command, type CommandContext, parseCommand, UsageError } from './command.ts';
@@ -13,13 +9,14 @@ import { exitCode } from './exitCode.ts';
 import { commandHelp, overview } from './help.ts';
 import { HubShelf } from './hub.ts';
 import { ModelShelf } from './modelShelf.ts';
+import { openNodeDevice } from './nodeDevice.ts';
 import { Progress } from './progress.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface RunOptions {
   /** Where built-in models lie; the project's by default. */
   readonly builtinFolder?: string;
-  /** Opens the device; Dawn's by default. */
+  /** Opens the device; the one that was chosen by default. */
   readonly openDevice?: () => Promise<Device>;
 }
 
@@ -52,7 +49,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
   }
   provideOnnxHost(nodeOnnxHost(openDawnForRuntimes));
   const progress = new Progress(terminal, args.flag('quiet'));
-  const openDevice = options.openDevice ?? (() => dawnDevice(terminal.environment));
+  const openDevice = options.openDevice ?? (() => openNodeDevice(args, terminal.environment, progress));
   let opened: Promise<Device> | undefined;
   let hub: HubShelf | undefined;
   const openHub = () => {
@@ -71,7 +68,7 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
       opened ??= openDevice();
       return opened;
     },
-    reopenGpu() {
+    reopenDevice() {
       opened = openDevice();
       return opened;
     },
@@ -88,11 +85,6 @@ async function dispatch(argv: readonly string[], terminal: Terminal, options: Ru
       () => undefined,
     );
   }
-}
-
-/** The adapter that Dawn finds, with the tiles that suit it. */
-async function dawnDevice(environment: NodeJS.ProcessEnv): Promise<Device> {
-  return tuned(await openDawnDevice(), nodeTextFile(join(modelCacheFolder(environment), 'tiles.json')));
 }
 
 function commandOf(name: string): Command {

@@ -140,7 +140,7 @@ export interface FakeTerminal extends Terminal {
   readonly interrupt: () => void;
 }
 
-/** Collects what is written. Downloads go into the folder, not into the person's own cache. */
+/** Collects what is written. Downloads go into the folder, not into the person's own cache; the device is that of the tests. */
 export function fakeTerminal(folder: string, environment: NodeJS.ProcessEnv = {}): FakeTerminal {
   let stdout = '';
   let stderr = '';
@@ -156,7 +156,11 @@ export function fakeTerminal(folder: string, environment: NodeJS.ProcessEnv = {}
     columns: 80,
     input: process.stdin,
     folder,
-    environment: { ALLOY_CACHE: join(folder, '.cache'), ...environment },
+    environment: {
+      ALLOY_CACHE: join(folder, '.cache'),
+      ALLOY_DEVICE: process.env.ALLOY_TEST_DEVICE === 'wasm' ? 'wasm' : 'webgpu',
+      ...environment,
+    },
     onInterrupt(handler) {
       handlers.push(handler);
       return () => void handlers.splice(handlers.indexOf(handler), 1);

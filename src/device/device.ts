@@ -155,7 +155,12 @@ export function bufferSize(bytes: number): number {
   return Math.max(16, Math.ceil(bytes / 4) * 4);
 }
 
-export function adapterName({ description, vendor, architecture, model }: DeviceInfo): string {
+export function adapterName({
+  description,
+  vendor,
+  architecture,
+  model,
+}: Pick<DeviceInfo, 'description' | 'vendor' | 'architecture' | 'model'>): string {
   const driver = description || [vendor, architecture].filter(Boolean).join(' ') || 'WebGPU adapter';
   return /[a-z]{2}/i.test(model) ? `${model} (${driver})` : driver;
 }

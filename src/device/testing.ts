@@ -4,7 +4,7 @@ import type { Dispatch } from './kernel.ts';
 import { nodeWasmHost } from './wasm/nodeWasmHost.ts';
 import { WasmDevice, type WasmOptions } from './wasm/wasmDevice.ts';
 import { openDawn } from './webgpu/dawn.ts';
-import { WebGpuDevice } from './webgpu/webGpuDevice.ts';
+import { type OpenOptions, WebGpuDevice } from './webgpu/webGpuDevice.ts';
 
 /** Which device the tests run on: they run once for each (see `vite.config.ts`). */
 export const ON_WASM = process.env.ALLOY_TEST_DEVICE === 'wasm';
@@ -24,8 +24,26 @@ export function testDevice(): Promise<Device> {
 }
 
 /** A device of its own, of the kind that the tests run on. */
-export async function openTestDevice(options: WasmOptions = {}): Promise<Device> {
+export async function openTestDevice(options: WasmOptions & OpenOptions = {}): Promise<Device> {
   return ON_WASM ? WasmDevice.open(nodeWasmHost(), options) : WebGpuDevice.open(await openDawn(), options);
+}
+
+/** A device that a test can take away in the middle of its work: the GPU is destroyed, or one of the threads ends. */
+export async function openFragileDevice(): Promise<{ readonly device: Device; lose(): void }> {
+  if (!ON_WASM) {
+    const device = await ownTestDevice();
+    return { device, lose: () => device.gpu.destroy() };
+  }
+  const host = nodeWasmHost();
+  let lose: () => void = () => undefined;
+  const device = await WasmDevice.open({
+    ...host,
+    spawn(start, events) {
+      lose = () => events.failed('it stopped with code 1');
+      return host.spawn(start, events);
+    },
+  });
+  return { device, lose: () => lose() };
 }
 
 /** A device of WebGPU, for a test that takes it away or changes it. */

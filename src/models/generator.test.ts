@@ -1,8 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../device/device.ts';
-import { testDevice, testValues } from '../device/testing.ts';
-import { openDawn } from '../device/webgpu/dawn.ts';
-import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
+import { openTestDevice, testDevice, testValues } from '../device/testing.ts';
 import { sampleToken } from '../kernels/sampling.ts';
 import { type DecoderConfig, parseConfig } from './config.ts';
 import { Generator, GREEDY, type SamplingOptions } from './generator.ts';
@@ -100,7 +98,7 @@ describe.each<[string, object, Precision, boolean]>([
   const make = (ahead: number) => new Generator(device, config, loaded.weights, { capacity: 40, ahead });
 
   beforeAll(async () => {
-    device = software ? await testDevice() : await WebGpuDevice.open(await openDawn(), { software: false });
+    device = software ? await testDevice() : await openTestDevice({ software: false });
     loaded = await loadDecoder(device, config, randomTensors(config), { precision });
   });
   afterAll(() => {

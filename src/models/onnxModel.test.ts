@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { testDevice } from '../device/testing.ts';
-import { openDawnForRuntimes } from '../device/webgpu/dawn.ts';
 import { readOnnxHeader } from '../formats/onnx.ts';
 import { memoryFile } from '../formats/testing.ts';
 import { nodeOnnxHost } from '../storage/nodeOnnxHost.ts';
@@ -175,14 +174,19 @@ test('fused attention runs on the CPU where the adapter is software', async () =
   const headerOf = (type: string, domain: string) =>
     readOnnxHeader(memoryFile(onnx({ nodes: [node(type, 'a', 'b', domain)] }), 'm.onnx'));
   const fused = await headerOf('GroupQueryAttention', 'com.microsoft');
-  expect(usablePlaces(fused, true, ONNX_PLACES)).toMatchObject({ places: ['wasm'] });
-  expect(usablePlaces(fused, true, ['shared']).places).toEqual(['shared']);
-  expect(usablePlaces(fused, false, ONNX_PLACES)).toEqual({ places: ONNX_PLACES, passed: undefined });
-  expect(usablePlaces(await headerOf('MatMul', ''), true, ONNX_PLACES).places).toEqual(ONNX_PLACES);
+  const software = { software: true, shared: true };
+  const gpu = { software: false, shared: true };
+  expect(usablePlaces(fused, software, ONNX_PLACES)).toMatchObject({ places: ['wasm'] });
+  expect(usablePlaces(fused, software, ['shared']).places).toEqual(['shared']);
+  expect(usablePlaces(fused, gpu, ONNX_PLACES)).toEqual({ places: ONNX_PLACES, passed: undefined });
+  const plain = await headerOf('MatMul', '');
+  expect(usablePlaces(plain, software, ONNX_PLACES).places).toEqual(ONNX_PLACES);
+  const processor = { software: true, shared: false };
+  expect(usablePlaces(plain, processor, ONNX_PLACES)).toEqual({ places: ['wasm'], passed: undefined });
 });
 
 describe('loading', () => {
-  beforeAll(() => provideOnnxHost(nodeOnnxHost(openDawnForRuntimes)));
+  beforeAll(() => provideOnnxHost(nodeOnnxHost(async () => undefined)));
 
   test('an operator that nobody knows is named', async () => {
     for (const domain of ['', 'com.example']) {

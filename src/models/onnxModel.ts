@@ -1,6 +1,7 @@
 /** A decoder that comes as ONNX: frozen, run by onnxruntime-web, read by our row kernels. */
 
 import type { Device } from '../device/device.ts';
+import { sharedDevice } from '../device/webgpu/sharedDevice.ts';
 import { type OnnxHeader, readOnnxHeader } from '../formats/onnx.ts';
 import type { OpenFile } from '../formats/shardedSafetensors.ts';
 import { AlloyError } from '../util/errors.ts';
@@ -170,14 +171,15 @@ const FUSED_ATTENTION = [
 ];
 
 /**
- * Where a model may run. On software adapters, whose subgroups have 4 or 8 lanes, onnxruntime-web 1.30's fused attention is
+ * Where a model may run: without a GPU device of ours on the CPU alone. On software adapters, whose subgroups have 4 or 8 lanes, onnxruntime-web 1.30's fused attention is
  * wrong from the ninth token on (seen on lavapipe: rows off by up to 1; the same model on its CPU is right to 5e-6).
  */
 export function usablePlaces(
   { operators }: OnnxHeader,
-  software: boolean,
+  { software, shared }: { readonly software: boolean; readonly shared: boolean },
   places: readonly OnnxPlace[],
 ): { readonly places: readonly OnnxPlace[]; readonly passed: string | undefined } {
+  if (!shared) return { places: places.filter((place) => place === 'wasm'), passed: undefined };
   if (!software || !FUSED_ATTENTION.some((operator) => operators.has(operator)) || !places.includes('wasm'))
     return { places, passed: undefined };
   return {
@@ -203,7 +205,11 @@ export async function loadOnnx(
       data: await file.read(0, file.bytes),
     })),
   );
-  const { places: usable, passed } = usablePlaces(source.header, device.info.software, places);
+  const { places: usable, passed } = usablePlaces(
+    source.header,
+    { software: device.info.software, shared: sharedDevice(device) !== undefined },
+    places,
+  );
   const session = await openOnnxSession(
     device,
     { name: source.file, model: model?.data ?? new Uint8Array(0), external },

@@ -6,7 +6,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-web/webgpu';
 import type { Device } from '../device/device.ts';
 import { onSharedDevice, sharedDevice } from '../device/webgpu/sharedDevice.ts';
 import { AlloyError } from '../util/errors.ts';
-import { onnxHost } from '../util/onnxHost.ts';
+import { type OnnxHost, onnxHost } from '../util/onnxHost.ts';
 
 export type OnnxRuntime = typeof import('onnxruntime-web/webgpu');
 
@@ -40,20 +40,23 @@ export interface OnnxSession {
 
 let loading: Promise<OnnxRuntime> | undefined;
 
-/** @throws AlloyError `unsupported` where nobody has provided a host; `internal` where the runtime cannot be fetched */
-function loadRuntime(): Promise<OnnxRuntime> {
-  loading ??= load().catch((error) => {
+/**
+ * @param gpu whether it may run on a GPU
+ * @throws AlloyError `unsupported` where nobody has provided a host; `internal` where the runtime cannot be fetched
+ */
+async function loadRuntime(gpu: boolean): Promise<OnnxRuntime> {
+  const host = onnxHost();
+  if (host === undefined)
+    throw new AlloyError('unsupported', 'ONNX models cannot run here; use safetensors or a GGUF file.');
+  await host.prepare?.(gpu);
+  loading ??= load(host).catch((error) => {
     loading = undefined;
     throw error;
   });
   return loading;
 }
 
-async function load(): Promise<OnnxRuntime> {
-  const host = onnxHost();
-  if (host === undefined)
-    throw new AlloyError('unsupported', 'ONNX models cannot run here; use safetensors or a GGUF file.');
-  await host.prepare?.();
+async function load(host: OnnxHost): Promise<OnnxRuntime> {
   const runtime = await import('onnxruntime-web/webgpu');
   const { env } = runtime;
   const wasm = await host.wasm();
@@ -104,7 +107,7 @@ export async function openOnnxSession(
     probe(session: OnnxSession): Promise<void>;
   },
 ): Promise<OnnxSession> {
-  const runtime = await loadRuntime();
+  const runtime = await loadRuntime(options.places.some((place) => place !== 'wasm'));
   const failures: string[] = [];
   let cause: unknown;
   for (const place of options.places) {

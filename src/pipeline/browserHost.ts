@@ -1,3 +1,6 @@
+import { WasmDevice } from '../device/wasm/wasmDevice.ts';
+import { webWasmHost } from '../device/wasm/webWasmHost.ts';
+import { lookForAdapter } from '../device/webgpu/adapter.ts';
 import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
 import type { TileStore } from '../kernels/matmulTiles.ts';
 import { httpSource } from '../storage/httpSource.ts';
@@ -5,6 +8,7 @@ import { MemoryStorage } from '../storage/memoryStorage.ts';
 import { OpfsStorage } from '../storage/opfsStorage.ts';
 import type { Storage } from '../storage/storage.ts';
 import { AlloyError } from '../util/errors.ts';
+import { type DeviceWays, openChosen } from './deviceChoice.ts';
 import type { Host } from './host.ts';
 import { tuned } from './tuned.ts';
 
@@ -19,16 +23,7 @@ const PUBLIC = 'public/';
 /** @param base address of the application's folder, with a slash at its end */
 export function browserHost(base: string): Host {
   return {
-    async openDevice() {
-      const device = await WebGpuDevice.open();
-      const { bindingBytes } = device.limits;
-      if (bindingBytes >= NEEDED_BINDING_BYTES) return tuned(device, tileStore);
-      device.dispose();
-      throw new AlloyError(
-        'unsupported',
-        `This adapter binds at most ${Math.floor(bindingBytes / 2 ** 20)} MiB (maxStorageBufferBindingSize); Alloy needs 128 MiB.`,
-      );
-    },
+    openDevice: (choice) => openChosen(choice, WAYS),
     openFile(path) {
       const place = path.startsWith(PUBLIC) ? path.slice(PUBLIC.length) : path;
       return httpSource(new URL(place, base).href, path);
@@ -36,6 +31,21 @@ export function browserHost(base: string): Host {
     storage: openStorage,
   };
 }
+
+const WAYS: DeviceWays = {
+  look: () => lookForAdapter(),
+  async webgpu() {
+    const device = await WebGpuDevice.open();
+    const { bindingBytes } = device.limits;
+    if (bindingBytes >= NEEDED_BINDING_BYTES) return tuned(device, tileStore);
+    device.dispose();
+    throw new AlloyError(
+      'unsupported',
+      `This adapter binds at most ${Math.floor(bindingBytes / 2 ** 20)} MiB (maxStorageBufferBindingSize); Alloy needs 128 MiB.`,
+    );
+  },
+  wasm: () => WasmDevice.open(webWasmHost()),
+};
 
 /** Tiles are kept beside the models; where there is no storage that lasts, the defaults stay. */
 const tileStore: TileStore = {

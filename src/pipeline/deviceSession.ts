@@ -1,5 +1,6 @@
 import type { Device } from '../device/device.ts';
 import { AlloyError } from '../util/errors.ts';
+import type { ChosenDevice } from './deviceChoice.ts';
 import { ModelShelf } from './modelShelf.ts';
 import type { OpenModel } from './openModel.ts';
 
@@ -9,6 +10,7 @@ const SHELF_BYTES = 1536 * 1024 * 1024;
 /** A device with the models on it, until it is lost: then every call that waits for it fails. */
 export class DeviceSession {
   readonly device: Device;
+  readonly chosen: ChosenDevice;
   readonly shelf: ModelShelf;
   /** Resolves with the reason when the device is lost, or given up after an error it cannot recover from. */
   readonly lost: Promise<string>;
@@ -16,8 +18,10 @@ export class DeviceSession {
   #over: string | undefined;
   #end: (reason: string) => void = () => undefined;
 
-  constructor(device: Device, open: (name: string) => Promise<OpenModel>) {
+  constructor(chosen: ChosenDevice, open: (name: string) => Promise<OpenModel>) {
+    const { device } = chosen;
     this.device = device;
+    this.chosen = chosen;
     this.shelf = new ModelShelf(device, open, SHELF_BYTES);
     this.lost = new Promise((resolve) => {
       this.#end = (reason) => {
@@ -51,13 +55,18 @@ export class DeviceSession {
     });
   }
 
+  /** Gives the device up; a session that is over stays as it is. */
+  close(reason: string): void {
+    this.#end(reason);
+    this.device.dispose();
+  }
+
   /** A device that reported an error repeats it at every check: nothing that runs on it can be trusted any more. */
   #giveUpIfBroken(): void {
     try {
       this.device.check();
     } catch (error) {
-      this.#end(error instanceof Error ? error.message : String(error));
-      this.device.dispose();
+      this.close(error instanceof Error ? error.message : String(error));
     }
   }
 }
@@ -65,6 +74,6 @@ export class DeviceSession {
 function deviceLost(reason: string): AlloyError {
   return new AlloyError(
     'device-lost',
-    `The GPU was lost (${reason.replace(/[.\s]+$/u, '')}); open it again and go on from the last checkpoint.`,
+    `The device was lost (${reason.replace(/[.\s]+$/u, '')}); open it again and go on from the last checkpoint.`,
   );
 }

@@ -75,7 +75,7 @@ describe('a limit', () => {
     const { code, message } = doesNotFit(await planFusion(large, models, adapter), 1e6, smallest);
     expect(code).toBe('out-of-memory');
     expect(message).toMatch(
-      /would take [\d.]+ MB on the GPU \(train\), but only 1.0 MB may be used, and even the smallest/u,
+      /would take [\d.]+ MB on the device \(train\), but only 1.0 MB may be used, and even the smallest/u,
     );
     expect(message).toMatch(/too much; take smaller models/u);
   });

@@ -222,7 +222,7 @@ export function doesNotFit(plan: MemoryPlan, limitBytes: number, smaller: Fitted
   const limit = formatBytes(limitBytes);
   const need = plan.problem
     ? `This run cannot be done on this adapter: ${plan.problem.replace(/;[^;]*$/u, '')}`
-    : `This run would take ${formatBytes(plan.peak.bytes)} on the GPU (${plan.peak.phase}), but only ${limit} may be used`;
+    : `This run would take ${formatBytes(plan.peak.bytes)} on the device (${plan.peak.phase}), but only ${limit} may be used`;
   if (smaller.fits) {
     return new AlloyError(
       'out-of-memory',

@@ -26,8 +26,8 @@ export async function memoryForecast(
   models: FusionOnPaper,
   adapter: PlannedAdapter,
 ): Promise<MemoryForecast> {
-  const { limit } = recipe.memory;
-  const most = limit ?? Number.POSITIVE_INFINITY;
+  const total = adapter.limits?.totalBytes ?? Number.POSITIVE_INFINITY;
+  const most = Math.min(recipe.memory.limit ?? Number.POSITIVE_INFINITY, total);
   const itself = await fitRecipe(recipe, models, adapter, most, allowedSteps(recipe));
   const { plan } = itself;
   const smaller = itself.fits ? undefined : await fitRecipe(itself.recipe, models, adapter, most);
@@ -37,7 +37,7 @@ export async function memoryForecast(
     fits: itself.fits,
     chosen: itself.steps.map(told),
     suggestions: await memorySuggestions(itself.recipe, models, adapter, plan),
-    ...(limit !== undefined && { limitBytes: limit }),
+    ...(Number.isFinite(most) && { limitBytes: most }),
     ...(plan.problem !== undefined && { problem: plan.problem }),
     ...(smaller && {
       smaller: { fits: smaller.fits, bytes: smaller.plan.peak.bytes, steps: smaller.steps.map(told) },

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest';
-import { openDawn } from '../device/webgpu/dawn.ts';
-import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
+import { openTestDevice } from '../device/testing.ts';
 import type { Report, RunEvent } from './protocol.ts';
 import { parseRecipe } from './recipe.ts';
 import { StudioEngine } from './studioEngine.ts';
@@ -15,7 +14,7 @@ function recipe(memory: object, train: object = {}) {
 }
 
 test('a run that would not fit ends before it begins and names one that does; that one runs within the limit', async () => {
-  const device = await WebGpuDevice.open(await openDawn());
+  const device = await openTestDevice();
   const engine = new StudioEngine(tinyHost(async () => device));
   const reports: Report[] = [];
   const notes: string[] = [];
@@ -35,7 +34,7 @@ test('a run that would not fit ends before it begins and names one that does; th
   await expect(engine.fuse(recipe(tight, { recompute: 'off' }), take)).rejects.toMatchObject({
     code: 'out-of-memory',
     message: expect.stringMatching(
-      /would take .* on the GPU \(.*\), but only .* may be used; it fits with .* when the recipe says/u,
+      /would take .* on the device \(.*\), but only .* may be used; it fits with .* when the recipe says/u,
     ),
   });
   await expect(engine.fuse(recipe({ limit: 1000, shrink: true }), take)).rejects.toMatchObject({
@@ -44,11 +43,11 @@ test('a run that would not fit ends before it begins and names one that does; th
   });
   expect((await engine.nextTokens('fused', question, 3)).length).toBe(3);
 
-  const other = await WebGpuDevice.open(await openDawn());
+  const other = await openTestDevice();
   const fresh = new StudioEngine(tinyHost(async () => other));
   expect(await fresh.fuse(recipe({ ...tight, shrink: true }, { recompute: 'off' }), take)).toBe('done');
   expect(other.stats.peakBytes).toBeLessThanOrEqual(tight.limit);
-  expect(notes.at(-1)).toMatch(/^To stay within .* on the GPU \(.* planned\): /u);
+  expect(notes.at(-1)).toMatch(/^To stay within .* on the device \(.* planned\): /u);
   expect(reports.at(-1)?.recipe.memory).toMatchObject(tight);
   for (const one of [device, other]) one.dispose();
 }, 120_000);

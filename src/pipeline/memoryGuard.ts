@@ -47,7 +47,7 @@ export async function guardMemory(
   if (fitted.steps.length > 0) {
     onEvent({
       kind: 'note',
-      text: `To stay within ${formatBytes(limit)} on the GPU (${formatBytes(fitted.plan.peak.bytes)} planned): ${stepsText(fitted.steps)}`,
+      text: `To stay within ${formatBytes(limit)} on the device (${formatBytes(fitted.plan.peak.bytes)} planned): ${stepsText(fitted.steps)}`,
     });
   }
   return fitted.recipe;
@@ -98,10 +98,11 @@ export async function guardModel(
   if (model.onnx) return;
   const { peak, problem } = await planModel(plannedModel(model), use, device);
   if (problem !== undefined) throw new AlloyError('out-of-memory', problem);
-  if (peak.bytes <= limitBytes) return;
+  const most = Math.min(limitBytes, device.limits.totalBytes);
+  if (peak.bytes <= most) return;
   const shorter = use.capacity === undefined ? ' shorter texts,' : ' a shorter context (--context),';
   throw new AlloyError(
     'out-of-memory',
-    `${model.name} would take ${formatBytes(peak.bytes)} on the GPU (${formatBytes(peak.parts.weights)} for its weights), but only ${formatBytes(limitBytes)} may be used; choose${shorter} a smaller model or one in fewer bits, or raise the limit.`,
+    `${model.name} would take ${formatBytes(peak.bytes)} on the device (${formatBytes(peak.parts.weights)} for its weights), but only ${formatBytes(most)} may be used; choose${shorter} a smaller model or one in fewer bits, or raise the limit.`,
   );
 }

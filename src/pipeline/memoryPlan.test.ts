@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Device } from '../device/device.ts';
 import { PaperDevice } from '../device/paperDevice.ts';
-import { testValues } from '../device/testing.ts';
-import { openDawn } from '../device/webgpu/dawn.ts';
-import { WebGpuDevice } from '../device/webgpu/webGpuDevice.ts';
+import { openTestDevice, testValues } from '../device/testing.ts';
 import { type MicroBatch, Trainer } from '../distill/trainer.ts';
 import { LiveMerge } from '../merge/liveMerge.ts';
 import { TrainableAdapters } from '../models/adapters.ts';
@@ -64,9 +63,9 @@ function recipeWith(train: object, config: DecoderConfig): Recipe {
   return parseRecipe({ name: 'plan', pivot: 'model', sources: ['model'], data, train: lora }, 'plan');
 }
 
-let device: WebGpuDevice;
+let device: Device;
 beforeAll(async () => {
-  device = await WebGpuDevice.open(await openDawn());
+  device = await openTestDevice();
 });
 afterAll(() => device.dispose());
 

@@ -50,8 +50,9 @@ export interface MemoryPlan {
 
 /** The adapter that a plan is for. */
 export interface PlannedAdapter {
-  readonly info?: Pick<DeviceInfo, 'software'>;
-  readonly limits?: Partial<Pick<DeviceLimits, 'bufferBytes' | 'bindingBytes'>>;
+  readonly info?: Partial<Pick<DeviceInfo, 'software' | 'tuning'>>;
+  /** A plan may go beyond `totalBytes`, so that it tells by how much. */
+  readonly limits?: Partial<Pick<DeviceLimits, 'bufferBytes' | 'bindingBytes' | 'totalBytes'>>;
 }
 
 export interface FusionOnPaper {
@@ -190,7 +191,7 @@ async function onPaper(
   { info, limits }: PlannedAdapter,
   work: (device: PaperDevice, phases: Phases) => Promise<void>,
 ): Promise<MemoryPlan> {
-  const device = new PaperDevice({ info, limits });
+  const device = new PaperDevice({ info, limits: { ...limits, totalBytes: Number.POSITIVE_INFINITY } });
   const phases = new Phases(device);
   let problem: string | undefined;
   try {

@@ -2,12 +2,20 @@
  * What the page and the worker say to each other. The worker owns the GPU, the models and every run; the page only
  * holds plain data. Calls go through comlink; callbacks are wrapped with `proxy`.
  */
+import type { DeviceChoice, DeviceKind, DeviceWay } from './deviceChoice.ts';
 import type { HeldModel, HubSettings } from './hubModels.ts';
 import type { JobState } from './jobControl.ts';
 import type { Recipe } from './recipe.ts';
 
 export interface DeviceReport {
   readonly name: string;
+  readonly kind: DeviceKind;
+  /** What was asked for. */
+  readonly choice: DeviceChoice;
+  /** Why it is this one, as half a sentence. */
+  readonly why: string;
+  /** What could be chosen. */
+  readonly ways: Readonly<Record<DeviceKind, DeviceWay>>;
   readonly software: boolean;
   readonly features: readonly string[];
   readonly bindingBytes: number;
@@ -306,8 +314,11 @@ export interface MemoryForecast {
 
 /** The worker's interface. Every method may reject with an `AlloyError` (as `{ name, code, message }`). */
 export interface Engine {
-  /** Opens the device; rejects with `no-webgpu`. */
-  open(): Promise<DeviceReport>;
+  /**
+   * Opens the device that is chosen, by default as before; one that was open is closed when another choice is made.
+   * Rejects with `no-webgpu` where no device can be had, with `bad-argument` while a fusion is running.
+   */
+  open(choice?: DeviceChoice): Promise<DeviceReport>;
   /** Resolves with the reason when the device is lost. */
   deviceLost(): Promise<string>;
   memory(): Promise<MemoryReport>;

@@ -12,7 +12,7 @@ export function reportText(report: Report): string {
     '',
     `Pivot \`${pivot}\`, sources ${sources.map((source) => `\`${source}\``).join(', ')}.`,
     `λ ${fuse.lambda}, loss \`${fuse.loss}\`, choice \`${fuse.choice}\`; LoRA rank ${train.rank}, learning rate ${train.learningRate}, batch ${train.batch}, ${train.steps === undefined ? `${train.epochs} epochs` : `${train.steps} steps`}; merge \`${merge.method}\`; seed ${seed}.`,
-    `It took ${duration(seconds)} on ${device}${before}; at most ${mebibytes(peakBytes)} of GPU memory were in use.`,
+    `It took ${duration(seconds)} on ${device}${before}; at most ${mebibytes(peakBytes)} of its memory were in use.`,
     '',
     '## Held-out conversations',
     '',

@@ -4,7 +4,8 @@ import { AlloyError } from '../util/errors.ts';
 import { Aligner } from './aligner.ts';
 import { ArtifactStore } from './artifactStore.ts';
 import { BuiltinModels } from './builtinModels.ts';
-import { DeviceSession } from './deviceSession.ts';
+import type { DeviceChoice } from './deviceChoice.ts';
+import type { DeviceSession } from './deviceSession.ts';
 import { EventPacer } from './eventPacer.ts';
 import { runFusion } from './fusionRun.ts';
 import type { Host } from './host.ts';
@@ -41,6 +42,7 @@ import type {
 import { parseRecipe, type Recipe } from './recipe.ts';
 import { readRecipe } from './recipeFile.ts';
 import { loadData } from './runData.ts';
+import { SessionKeeper } from './sessionKeeper.ts';
 import { StudioHub } from './studioHub.ts';
 import { tokenSpans } from './tokenSpans.ts';
 
@@ -49,7 +51,7 @@ export class StudioEngine implements Engine {
   readonly #host: Host;
   readonly #models: BuiltinModels;
   readonly #hub: StudioHub;
-  #session: Promise<DeviceSession> | undefined;
+  readonly #keeper: SessionKeeper;
   #storage: Promise<Storage> | undefined;
   #store: Promise<ArtifactStore> | undefined;
   #sample: Promise<Sample> | undefined;
@@ -68,19 +70,20 @@ export class StudioEngine implements Engine {
     this.#host = host;
     this.#models = new BuiltinModels((path) => host.openFile(path));
     this.#hub = new StudioHub(() => this.#files());
+    this.#keeper = new SessionKeeper(host, {
+      openModel: (name) => this.#openModel(name),
+      onLost: () => {
+        this.#aligner = new Aligner();
+      },
+    });
   }
 
-  async open(): Promise<DeviceReport> {
-    if (this.#session && (await this.#session.catch(() => undefined))?.over !== undefined) {
-      this.#session = undefined;
-    }
-    const { name, info, limits } = (await this.#opened()).device;
-    const { bindingBytes, bufferBytes } = limits;
-    return { name, software: info.software, features: [...info.features], bindingBytes, bufferBytes };
+  open(choice?: DeviceChoice): Promise<DeviceReport> {
+    return this.#keeper.open(choice, this.#job !== undefined);
   }
 
   async deviceLost(): Promise<string> {
-    return (await this.#opened()).lost;
+    return (await this.#keeper.opened()).lost;
   }
 
   memory(): Promise<MemoryReport> {
@@ -91,7 +94,7 @@ export class StudioEngine implements Engine {
   }
 
   async planMemory(recipe: Recipe): Promise<MemoryForecast> {
-    const session = await this.#opened().catch(() => undefined);
+    const session = await this.#keeper.opened().catch(() => undefined);
     return forecastRun(this.#reading, parseRecipe(recipe, 'The recipe'), session?.device ?? {});
   }
 
@@ -356,26 +359,7 @@ export class StudioEngine implements Engine {
   }
 
   async #onDevice<T>(job: (session: DeviceSession) => Promise<T>): Promise<T> {
-    return (await this.#opened()).run(job);
-  }
-
-  /** The device, opened when it is first needed. After a loss only `open` opens another. */
-  #opened(): Promise<DeviceSession> {
-    this.#session ??= this.#openSession().catch((error) => {
-      this.#session = undefined;
-      throw error;
-    });
-    return this.#session;
-  }
-
-  async #openSession(): Promise<DeviceSession> {
-    const device = await this.#host.openDevice();
-    const session = new DeviceSession(device, (name) => this.#openModel(name));
-    session.lost.then(() => {
-      // Rows that were on their way will never arrive.
-      this.#aligner = new Aligner();
-    });
-    return session;
+    return (await this.#keeper.opened()).run(job);
   }
 }
 

@@ -109,7 +109,12 @@ const texts: Readonly<Record<string, string>> = {
 /** A host of the miniature project; files come from the recorded models and from memory. */
 export function tinyHost(openDevice: () => Promise<Device>, storage = new MemoryStorage()): Host {
   return {
-    openDevice,
+    openDevice: async () => ({
+      device: await openDevice(),
+      kind: 'webgpu',
+      why: 'chosen by hand',
+      ways: { webgpu: { usable: true }, wasm: { usable: true } },
+    }),
     storage: async () => storage,
     async openFile(path) {
       const text = texts[path] ?? modelText(path);

@@ -15,9 +15,10 @@ export function nodeOnnxHost(openGpu: () => Promise<unknown>): OnnxHost {
       );
       return new Uint8Array(await readFile(path));
     },
-    async prepare() {
+    async prepare(withGpu) {
       // V8 optimizes functions of the runtime for minutes, and everything waits (Node 20); only the hottest shall be.
       setFlagsFromString('--wasm-tiering-budget=1000000000');
+      if (!withGpu) return;
       const gpu = await openGpu().catch(() => undefined);
       if (gpu === undefined || globalThis.navigator?.gpu !== undefined) return;
       const navigator = { gpu, userAgent: 'Node', hardwareConcurrency: 1 };

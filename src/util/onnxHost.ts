@@ -2,8 +2,8 @@
 export interface OnnxHost {
   /** The runtime's WebAssembly: its bytes, or where a browser fetches it. */
   wasm(): Promise<Uint8Array<ArrayBuffer> | string>;
-  /** Puts a browser's globals in place before the runtime is loaded. */
-  prepare?(): Promise<void>;
+  /** Puts a browser's globals in place before the runtime is loaded, those of WebGPU too where it may run there. */
+  prepare?(gpu: boolean): Promise<void>;
 }
 
 let provided: OnnxHost | undefined;

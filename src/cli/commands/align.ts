@@ -44,6 +44,7 @@ export const align: Command = {
     seed: { type: 'string' },
     store: { type: 'string' },
   },
+  opensDevice: true,
   words: [2, 2],
   async run(context) {
     const { args, terminal } = context;

@@ -22,7 +22,7 @@ export const chat: Command = {
   --top-p X              and among the most likely that have this probability together (default ${DEFAULTS.topP})
   --seed N               same seed, same answer (default ${DEFAULTS.seed})
   --max-new-tokens N     longest answer (default ${DEFAULTS.maxNewTokens})
-  --memory SIZE          what it may take on the GPU, e.g. 1.5GB
+  --memory SIZE          what it may take on the device, e.g. 1.5GB
   --context N            tokens of a whole conversation (default ${DEFAULTS.context}, at most the model's own)
 `,
   options: {
@@ -36,6 +36,7 @@ export const chat: Command = {
     context: { type: 'string' },
     memory: { type: 'string' },
   },
+  opensDevice: true,
   words: [1, 1],
   async run(context) {
     const { args, shelf, terminal, json } = context;

@@ -22,6 +22,7 @@ export const exportCommand: Command = {
   --dtype D        numbers of the fused weights: f32 (default), f16 or bf16
 `,
   options: { out: { type: 'string' }, what: { type: 'string' }, dtype: { type: 'string' } },
+  opensDevice: true,
   words: [1, 1],
   async run(context) {
     const { args, terminal } = context;

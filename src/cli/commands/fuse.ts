@@ -20,10 +20,11 @@ export const fuse: Command = {
 variable. Finished stages are kept, so a stopped or changed run does only what is missing.
 
   --out DIR      where the run's folder is written (default runs/NAME)
-  --memory SIZE  what it may take on the GPU, e.g. 1.5GB, instead of memory.limit of the recipe
+  --memory SIZE  what it may take on the device, e.g. 1.5GB, instead of memory.limit of the recipe
   --store DIR    where finished stages are kept (default DIR/.alloy); runs may share one
 `,
   options: { out: { type: 'string' }, store: { type: 'string' }, memory: { type: 'string' } },
+  opensDevice: true,
   words: [1, 1],
   async run(context) {
     const { args, terminal } = context;
@@ -47,7 +48,7 @@ variable. Finished stages are kept, so a stopped or changed run does only what i
       };
       const result = await runFusion({ ...run, onEvent }, recipe).catch(async (error) => {
         if (!(error instanceof AlloyError && error.code === 'device-lost')) throw error;
-        const device = await context.reopenGpu();
+        const device = await context.reopenDevice();
         onEvent({ kind: 'reopened', reason: error.message });
         return runFusion({ ...run, device, onEvent }, recipe);
       });

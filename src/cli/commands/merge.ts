@@ -32,6 +32,7 @@ export const merge: Command = {
     store: { type: 'string' },
     'no-evaluate': { type: 'boolean' },
   },
+  opensDevice: true,
   words: [1, 1],
   async run(context) {
     const { args, terminal, shelf } = context;

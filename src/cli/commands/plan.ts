@@ -29,7 +29,7 @@ const PRECISIONS = ['file', 'f32', 'f16', 'q8', 'q4'] as const;
 
 export const plan: Command = {
   name: 'plan',
-  summary: 'What a run or a model will take on the GPU, before anything is loaded',
+  summary: 'What a run or a model will take on the device, before anything is loaded',
   usage: 'plan (RECIPE | MODEL) [--memory SIZE] [OPTIONS]',
   help: `RECIPE (.yaml, .yml, .json): every phase of the run, and what would make it smaller by how much.
 MODEL: chatting, scoring and training with it. Its config.json is enough: of a folder without weights, of a model of the
@@ -38,7 +38,7 @@ hub that was not downloaded, or by itself.
   --memory SIZE     what may be used, e.g. 1.5GB; says what makes it fit, least harm first
 
 Of a model:
-  --precision P     how its weights lie on the GPU: ${PRECISIONS.join(', ')} (default file)
+  --precision P     how its weights lie on the device: ${PRECISIONS.join(', ')} (default file)
   --context N       tokens of a chat (default 2048)
   --tokens N        tokens of a conversation that is scored or trained on (default 512)
   --batch N         conversations that are trained on at once (default 1)
@@ -56,6 +56,7 @@ Of a model:
     recompute: { type: 'string' },
     optimizer: { type: 'string' },
   },
+  opensDevice: true,
   words: [1, 1],
   async run(context) {
     const { args, terminal, shelf } = context;
@@ -69,7 +70,7 @@ Of a model:
   },
 };
 
-/** The adapter at hand, or none: then what most adapters allow. */
+/** The device at hand, or none: then what most adapters allow. */
 async function adapterOf(context: CommandContext): Promise<PlannedAdapter> {
   try {
     return await context.device();

@@ -30,7 +30,7 @@ export const score: Command = {
                  with --raw, texts, a JSON line each ({"text", "id"?})
   --raw          take the text as it is, special tokens in it parsed;
                  otherwise it is a user's message in the model's chat template
-  --memory SIZE  what it may take on the GPU, e.g. 1.5GB
+  --memory SIZE  what it may take on the device, e.g. 1.5GB
   --top K        entries of the rows of next tokens, 1 to ${MOST_ROWS} (default ${ROWS}; with --data no rows)
 `,
   options: {
@@ -40,6 +40,7 @@ export const score: Command = {
     top: { type: 'string' },
     memory: { type: 'string' },
   },
+  opensDevice: true,
   words: [1, 1],
   async run(context) {
     const { args, shelf, terminal } = context;

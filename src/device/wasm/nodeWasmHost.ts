@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { AlloyError } from '../../util/errors.ts';
+import { WasmDevice } from './wasmDevice.ts';
 import { THREAD_SCRIPT, type WasmHost } from './wasmHost.ts';
 
 /** Where the build puts the kernels. */
@@ -65,4 +66,9 @@ export function nodeWasmHost(threads = availableParallelism(), folder = FOLDER):
     },
     breathe: () => new Promise((resolve) => setImmediate(resolve)),
   };
+}
+
+/** The processor as a device, on all of its cores. */
+export function openNodeWasm(): Promise<WasmDevice> {
+  return WasmDevice.open(nodeWasmHost());
 }

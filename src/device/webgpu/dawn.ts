@@ -1,5 +1,6 @@
 import { AlloyError } from '../../util/errors.ts';
 import type { Device } from '../device.ts';
+import { type AdapterFound, lookForAdapter, NO_ADAPTER } from './adapter.ts';
 import { WebGpuDevice } from './webGpuDevice.ts';
 
 /** Dawn's instance must outlive its devices: collected early, it takes the process down. */
@@ -15,6 +16,20 @@ export async function openDawn(): Promise<GPU> {
   Object.assign(globalThis, module.globals);
   instance ??= module.create([]) as unknown as GPU;
   return instance;
+}
+
+/** What Dawn finds, without opening it; or why nothing, as half a sentence. */
+export async function lookForDawn(): Promise<AdapterFound | string> {
+  let dawn: GPU;
+  try {
+    dawn = await openDawn();
+  } catch (error) {
+    return error instanceof AlloyError
+      ? 'the npm package "webgpu" is not installed'
+      : `Dawn does not start (${error instanceof Error ? error.message : String(error)})`;
+  }
+  const found = await lookForAdapter(dawn);
+  return found === NO_ADAPTER ? 'Dawn found no graphics adapter' : found;
 }
 
 /** Opens the adapter that Dawn finds. @throws AlloyError `no-webgpu` */

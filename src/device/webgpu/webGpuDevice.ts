@@ -16,6 +16,7 @@ import {
 import { DeviceBuffer } from '../deviceBuffer.ts';
 import type { Dispatch, Kernel } from '../kernel.ts';
 import { type MemoryKind, MemoryLedger } from '../memoryLedger.ts';
+import { isSoftware } from './adapter.ts';
 import { DeviceStopwatch, HostStopwatch, type Stopwatch } from './stopwatch.ts';
 import { type CutOptions, SubmitClock } from './submitClock.ts';
 import { gpuBufferOf } from './webBuffer.ts';
@@ -131,10 +132,7 @@ export class WebGpuDevice implements Device {
     const requiredLimits = Object.fromEntries(RAISED_LIMITS.map((name) => [name, adapter.limits[name]]));
     const opened = await adapter.requestDevice({ requiredFeatures: features, requiredLimits });
     const { vendor, architecture, device: model, description } = adapter.info;
-    const words = `${vendor} ${architecture} ${description}`;
-    const software =
-      options.software ??
-      (adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|basic render|\bcpu\b/i.test(words));
+    const software = options.software ?? isSoftware(adapter.info);
     return new WebGpuDevice(
       opened,
       {

@@ -63,6 +63,10 @@ export function scenarioFrom(query: URLSearchParams): Scenario {
 
 const report: DeviceReport = {
   name: 'Test double',
+  kind: 'webgpu',
+  choice: 'auto',
+  why: 'a GPU is there',
+  ways: { webgpu: { usable: true }, wasm: { usable: true } },
   software: true,
   features: ['shader-f16', 'subgroups'],
   bindingBytes: 2 ** 30,
