@@ -2,7 +2,7 @@
  * Attention of a few new rows over a cache; see `src/kernels/attentionCached.ts`. A piece takes one key head, all query
  * heads that share it, and a span of keys: keys and values are read once, in order.
  */
-import { addFourRows, eightProducts } from './lib/fewRows';
+import { addFourRows, addFourRowsToTwo, eightProducts, fourProductsOfTwo } from './lib/fewRows';
 import { exp1, exp4 } from './lib/math';
 import { scaleRow } from './lib/rows';
 import { LOWEST, score } from './lib/scores';
@@ -118,19 +118,23 @@ function weightsOf(head: u32): usize {
   return scratch() + WEIGHTS + ((<usize>head * BLOCK) << 2);
 }
 
-/** The products of the queries with `count` keys; up to seven more repeat the last. */
+/** The products of the queries with `count` keys, two queries at a time; up to seven more repeat the last. */
 function blockProducts(q: usize, k: usize, group: u32, count: u32, stride: usize): void {
+  const rowBytes: usize = (<usize>width) << 2;
+  const last = count - 1;
+  const pairs = group & ~1;
   for (let n: u32 = 0; n < count; n += 8) {
-    for (let g: u32 = 0; g < group; g++) {
-      eightProducts(
-        q + ((<usize>(g * width)) << 2),
-        k,
-        stride,
-        n,
-        count - 1,
-        width,
-        weightsOf(g) + ((<usize>n) << 2),
-      );
+    const at: usize = (<usize>n) << 2;
+    for (let g: u32 = 0; g < pairs; g += 2) {
+      const one = q + <usize>g * rowBytes;
+      const other = one + rowBytes;
+      const into = weightsOf(g) + at;
+      const next = weightsOf(g + 1) + at;
+      fourProductsOfTwo(one, other, k, stride, n, last, width, into, next);
+      fourProductsOfTwo(one, other, k, stride, n + 4, last, width, into + 16, next + 16);
+    }
+    if (pairs < group) {
+      eightProducts(q + <usize>pairs * rowBytes, k, stride, n, last, width, weightsOf(pairs) + at);
     }
   }
 }
@@ -168,9 +172,16 @@ function weigh(stats: usize, weights: usize, count: u32): void {
 }
 
 function blockSums(v: usize, into: usize, step: usize, group: u32, count: u32, stride: usize): void {
+  const last = count - 1;
+  const pairs = group & ~1;
   for (let n: u32 = 0; n < count; n += 4) {
-    for (let g: u32 = 0; g < group; g++) {
-      addFourRows(into + <usize>g * step, v, stride, n, count - 1, width, weightsOf(g) + ((<usize>n) << 2));
+    const at: usize = (<usize>n) << 2;
+    for (let g: u32 = 0; g < pairs; g += 2) {
+      const one = into + <usize>g * step;
+      addFourRowsToTwo(one, one + step, v, stride, n, last, width, weightsOf(g) + at, weightsOf(g + 1) + at);
+    }
+    if (pairs < group) {
+      addFourRows(into + <usize>pairs * step, v, stride, n, last, width, weightsOf(pairs) + at);
     }
   }
 }

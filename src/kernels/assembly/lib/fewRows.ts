@@ -79,3 +79,87 @@ export function addFourRows(
     v128.store(into + at, f32x4.add(v128.load(into + at), f32x4.add(left, right)));
   }
 }
+
+/** The same for two queries and the rows first … first + 3: every row is read once for both. */
+export function fourProductsOfTwo(
+  one: usize,
+  other: usize,
+  rows: usize,
+  stride: usize,
+  first: u32,
+  last: u32,
+  width: u32,
+  intoOne: usize,
+  intoOther: usize,
+): void {
+  const a = rowAt(rows, stride, first, last);
+  const b = rowAt(rows, stride, first + 1, last);
+  const c = rowAt(rows, stride, first + 2, last);
+  const d = rowAt(rows, stride, first + 3, last);
+  let oneA = f32x4.splat(0);
+  let oneB = f32x4.splat(0);
+  let oneC = f32x4.splat(0);
+  let oneD = f32x4.splat(0);
+  let otherA = f32x4.splat(0);
+  let otherB = f32x4.splat(0);
+  let otherC = f32x4.splat(0);
+  let otherD = f32x4.splat(0);
+  const end: usize = (<usize>width) << 2;
+  for (let at: usize = 0; at < end; at += 16) {
+    const mine = v128.load(one + at);
+    const yours = v128.load(other + at);
+    const ofA = v128.load(a + at);
+    oneA = f32x4.add(oneA, f32x4.mul(mine, ofA));
+    otherA = f32x4.add(otherA, f32x4.mul(yours, ofA));
+    const ofB = v128.load(b + at);
+    oneB = f32x4.add(oneB, f32x4.mul(mine, ofB));
+    otherB = f32x4.add(otherB, f32x4.mul(yours, ofB));
+    const ofC = v128.load(c + at);
+    oneC = f32x4.add(oneC, f32x4.mul(mine, ofC));
+    otherC = f32x4.add(otherC, f32x4.mul(yours, ofC));
+    const ofD = v128.load(d + at);
+    oneD = f32x4.add(oneD, f32x4.mul(mine, ofD));
+    otherD = f32x4.add(otherD, f32x4.mul(yours, ofD));
+  }
+  v128.store(intoOne, fourSums(oneA, oneB, oneC, oneD));
+  v128.store(intoOther, fourSums(otherA, otherB, otherC, otherD));
+}
+
+/** The same for two sums: every row is read once for both. */
+export function addFourRowsToTwo(
+  one: usize,
+  other: usize,
+  rows: usize,
+  stride: usize,
+  first: u32,
+  last: u32,
+  width: u32,
+  weightsOfOne: usize,
+  weightsOfOther: usize,
+): void {
+  const a = rowAt(rows, stride, first, last);
+  const b = rowAt(rows, stride, first + 1, last);
+  const c = rowAt(rows, stride, first + 2, last);
+  const d = rowAt(rows, stride, first + 3, last);
+  const oneA = v128.load32_splat(weightsOfOne);
+  const oneB = v128.load32_splat(weightsOfOne, 4);
+  const oneC = v128.load32_splat(weightsOfOne, 8);
+  const oneD = v128.load32_splat(weightsOfOne, 12);
+  const otherA = v128.load32_splat(weightsOfOther);
+  const otherB = v128.load32_splat(weightsOfOther, 4);
+  const otherC = v128.load32_splat(weightsOfOther, 8);
+  const otherD = v128.load32_splat(weightsOfOther, 12);
+  const end: usize = (<usize>width) << 2;
+  for (let at: usize = 0; at < end; at += 16) {
+    const ofA = v128.load(a + at);
+    const ofB = v128.load(b + at);
+    let mine = f32x4.add(f32x4.mul(ofA, oneA), f32x4.mul(ofB, oneB));
+    let yours = f32x4.add(f32x4.mul(ofA, otherA), f32x4.mul(ofB, otherB));
+    const ofC = v128.load(c + at);
+    const ofD = v128.load(d + at);
+    mine = f32x4.add(mine, f32x4.add(f32x4.mul(ofC, oneC), f32x4.mul(ofD, oneD)));
+    yours = f32x4.add(yours, f32x4.add(f32x4.mul(ofC, otherC), f32x4.mul(ofD, otherD)));
+    v128.store(one + at, f32x4.add(v128.load(one + at), mine));
+    v128.store(other + at, f32x4.add(v128.load(other + at), yours));
+  }
+}
