@@ -10,6 +10,7 @@ import { formatName, type WeightFormat } from './weightFormat.ts';
 
 test.each([
   ['nt', 1, 49_152, 6144],
+  ['nt', 4, 576, 72],
   ['nt', 5, 7, 1],
   ['nn', 1, 576, 18],
   ['nt', 1024, 1024, 96],
@@ -18,7 +19,7 @@ test.each([
   ['tn', 576, 16, 24],
   ['tn', 1, 1, 1],
 ] as const)('%s of %i x %i has %i pieces', (product, i, j, pieces) => {
-  expect(matmulPieces(product, i, j, 64)).toBe(pieces);
+  expect(matmulPieces(product, i, j, 64, 4)).toBe(pieces);
 });
 
 const F16: WeightFormat = { kind: 'f16' };
@@ -82,7 +83,7 @@ describe.runIf(ON_WASM)('blocks', () => {
   test.each(formats.map((format) => [formatName(format), format] as const))(
     'one row and a few with %s',
     async (_, format) => {
-      for (const m of [1, 3]) {
+      for (const m of [1, 2, 3, 4, 5]) {
         for (const [n, k] of [
           [1, 1],
           [9, 31],

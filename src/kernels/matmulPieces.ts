@@ -6,16 +6,18 @@ import { elementBits } from './weightFormat.ts';
 
 const PRODUCTS: Readonly<Record<Product, number>> = { nt: 0, nn: 1, tn: 2 };
 
-/** Weights that one row meets are not brought into panels, if it fits the memory of a thread: a piece is 8 columns. */
-const LONGEST_ROW = 65_536;
-const ROW_COLUMNS = 8;
+/** A few rows, if they fit the memory of a thread, meet weights that are not brought into panels: a piece is 8 columns. */
+const FEW = { rows: 4, values: 65_536, columns: 8 };
 /** A block of the output at most, and how many there must be before they are as large. */
 const BLOCK = { rows: 192, columns: 64 };
 const ENOUGH = 16;
 
-/** How many pieces `matmul` of `assembly/matmul.ts` knows; the numbers above are the same there. */
-export function matmulPieces(product: Product, i: number, j: number, r: number): number {
-  if (product === 'nt' && i === 1 && r <= LONGEST_ROW) return Math.ceil(j / ROW_COLUMNS);
+/**
+ * How many pieces `matmul` of `assembly/matmul.ts` knows; the numbers above are the same there.
+ * @param weightBits what an element of the right operand takes
+ */
+export function matmulPieces(product: Product, i: number, j: number, r: number, weightBits: number): number {
+  if (product === 'nt' && hasFewRows(i, r, weightBits)) return Math.ceil(j / FEW.columns);
   let { rows, columns } = BLOCK;
   const pieces = () => Math.ceil(i / rows) * Math.ceil(j / columns);
   while (columns > 8 && pieces() < ENOUGH) {
@@ -23,6 +25,12 @@ export function matmulPieces(product: Product, i: number, j: number, r: number):
     else columns /= 2;
   }
   return pieces();
+}
+
+/** Unpacking costs as much as a row or two, depending on the format. */
+function hasFewRows(i: number, r: number, weightBits: number): boolean {
+  const most = weightBits < 16 ? FEW.rows : weightBits === 16 ? 1 : 2;
+  return i <= most && i * Math.ceil(r / 32) * 32 <= FEW.values;
 }
 
 /** The same contraction as a function of `assembly/matmul.ts`. Strategies are the GPU's: there is one here. */
@@ -45,6 +53,7 @@ export function matmulInWasm(contraction: {
       affine?.scales === 'f32' ? 1 : 0,
       ...[columnScale, bias, residual].map(Number),
     ],
-    pieces: ({ i_count, j_count, r_count }) => matmulPieces(product, i_count, j_count, r_count),
+    pieces: ({ i_count, j_count, r_count }) =>
+      matmulPieces(product, i_count, j_count, r_count, elementBits(format)),
   };
 }

@@ -1,16 +1,16 @@
 /**
  * Matrix products (`src/kernels/matmul.ts`) in blocks, after Goto & van de Geijn (2008): the right operand is decoded into
- * panels of the thread's own memory, which many rows of the left one meet. Where there is one row, every weight is
- * decoded on its way into the sum.
+ * panels of the thread's own memory, which many rows of the left one meet. Where there are few rows, every weight is
+ * decoded on its way into the sums.
  */
-import { dotColumns, LONGEST_ROW } from './lib/dots';
+import { dotColumns, hasFewRows } from './lib/dots';
 import { multiplyTile } from './lib/multiply';
 import { DEPTH, packRight, STRIP_BYTES, turnLeft } from './lib/panels';
 import * as the from './lib/product';
 import { scratch } from './lib/scratch';
 import { columnFactors, storeTile } from './lib/tile';
 
-/** Columns of a piece where there is one row; `ROW_COLUMNS` of `matmulPieces.ts`, as all that follows. */
+/** Columns of a piece where there are few rows; `ROW_COLUMNS` of `matmulPieces.ts`, as all that follows. */
 const ROW_COLUMNS: u32 = 8;
 /** A block of the output at most, and how many there must be before they are as large. */
 const ROWS: u32 = 192;
@@ -23,10 +23,10 @@ const PANEL: usize = 1024;
 const TURNED: usize = PANEL + <usize>(COLUMNS >>> 3) * STRIP_BYTES;
 const TURNED_PITCH: usize = ((<usize>DEPTH) << 2) + 64;
 
-/** Slots: see `lib/product.ts`. Pieces: blocks of 8 columns for one row, else blocks as `matmulPieces.ts` has them. */
+/** Slots: see `lib/product.ts`. Pieces: blocks of 8 columns for a few rows, else blocks as `matmulPieces.ts` has them. */
 export function matmul(slots: usize, from: u32, to: u32): void {
   the.readProduct(slots);
-  if (the.product === the.NT && the.iCount === 1 && the.rCount <= LONGEST_ROW) {
+  if (hasFewRows()) {
     dotColumns(from * ROW_COLUMNS, min(to * ROW_COLUMNS, the.jCount));
     return;
   }

@@ -1,5 +1,5 @@
 /**
- * The product of one row with weights [N, K], bound by reading them: nothing is unpacked to memory. With codes q,
+ * The product of a few rows with weights [N, K], bound by reading them: nothing is unpacked to memory. With codes q,
  * Σ x (scale q + minimum) is scale Σ x q + minimum Σ x in every group; the sums of x are the same for all columns. Σ x q is
  * computed in whole numbers, eight products an instruction: x in units of 2^-30 of what its group reaches, finer than f32 has
  * it there, as 2^15 high + low. Neither part overflows, since the codes of a group add up to less than 2^14.
@@ -10,44 +10,63 @@ import { dispatchNumber, scratch } from './scratch';
 import { columnFactors, storeTile } from './tile';
 import { dot, sumOf } from './vectors';
 
-/** The longest row that fits; `LONGEST_ROW` of `matmulPieces.ts`. */
-export const LONGEST_ROW: u32 = 65_536;
+/** Values that fit, each row filled up to 32, and rows that are faster so than in panels; `matmulPieces.ts` has the same. */
+const MOST_VALUES: u32 = 65_536;
+const MOST_ROWS: u32 = 4;
 /** Where things lie in the thread's memory: results and factors of a block of columns, what is known of x, a column's scales. */
 const FACTORS: usize = 256;
 const TOTALS: usize = 1024;
-const UNITS: usize = TOTALS + LONGEST_ROW / 4 + 64;
-const SCALES: usize = UNITS + LONGEST_ROW / 4 + 64;
-const PLACED: usize = SCALES + LONGEST_ROW / 4 + 64;
-const PADDED: usize = PLACED + LONGEST_ROW * 4 + 256;
+const UNITS: usize = TOTALS + MOST_VALUES / 4 + 64;
+const SCALES: usize = UNITS + MOST_VALUES / 4 + 64;
+const PLACED: usize = SCALES + MOST_VALUES / 4 + 64;
+const PADDED: usize = PLACED + MOST_VALUES * 4 + 256;
 
-/** The dispatch whose row is in the thread's memory. */
+/** The dispatch whose rows are in the thread's memory. */
 let placed: u32 = 0;
+
+/** Whether the product at hand is one for `dotColumns`. */
+export function hasFewRows(): bool {
+  const most = the.bits < 16 ? MOST_ROWS : the.bits === 16 ? 1 : 2;
+  return (
+    the.product === the.NT && the.iCount <= most && the.iCount * ((the.rCount + 31) & ~31) <= MOST_VALUES
+  );
+}
 
 /** The columns j .. end. */
 export function dotColumns(j: u32, end: u32): void {
   const room = scratch();
   if (the.bits < 16 && placed !== dispatchNumber) {
-    placeRow(room);
+    for (let i: u32 = 0; i < the.iCount; i++) placeRow(room, i);
     placed = dispatchNumber;
   }
   for (; j < end; j += 8) {
     const columns = min(8, end - j);
     columnFactors(room + FACTORS, j, columns);
     for (let column: u32 = 0; column < columns; column++) {
-      store<f32>(room + (column << 2), dotColumn(room, j + column));
+      for (let i: u32 = 0; i < the.iCount; i++) {
+        store<f32>(room + ((<usize>i) << 5) + ((<usize>column) << 2), dotColumn(room, i, j + column));
+      }
     }
-    storeTile(room, room + FACTORS, 0, j, 1, columns, true);
+    storeTile(room, room + FACTORS, 0, j, the.iCount, columns, true);
   }
 }
 
-function dotColumn(room: usize, j: u32): f32 {
+function dotColumn(room: usize, i: u32, j: u32): f32 {
   const row = the.right + the.rightPitch * j;
-  if (the.bits === 32) return dot(the.left, row, the.rCount);
-  if (the.bits === 16) return dotHalves(the.left, row, the.rCount);
+  const left = the.left + the.leftPitch * i;
+  if (the.bits === 32) return dot(left, row, the.rCount);
+  if (the.bits === 16) return dotHalves(left, row, the.rCount);
   const groups = groupsOfRow();
-  const minima = readPairs(room, the.pairs + the.pairPitch * j, groups);
-  const codes = the.bits === 4 ? dotNibbles(room, row, groups) : dotBytes(room, row, groups);
+  const facts = room + <usize>(i * groups) * 4;
+  const x = room + PLACED + rowBytes() * i;
+  const minima = readPairs(facts + TOTALS, the.pairs + the.pairPitch * j, groups);
+  const codes =
+    the.bits === 4 ? dotNibbles(x, facts + SCALES, row, groups) : dotBytes(x, facts + SCALES, row, groups);
   return sumOf(f32x4.add(codes, minima));
+}
+
+function rowBytes(): usize {
+  return (((<usize>the.rCount) << 2) + 127) & ~127;
 }
 
 function groupsOfRow(): u32 {
@@ -55,11 +74,13 @@ function groupsOfRow(): u32 {
 }
 
 /** x as the loops over codes read it, filled up with zeros to 32; and of every group its sum and the unit of its numbers. */
-function placeRow(room: usize): void {
+function placeRow(room: usize, i: u32): void {
   const padded = room + PADDED;
+  const placed = room + PLACED + rowBytes() * i;
+  const facts = room + TOTALS + <usize>(i * groupsOfRow()) * 4;
   const bytes = (<usize>the.rCount) << 2;
-  const end = (bytes + 127) & ~127;
-  memory.copy(padded, the.left, bytes);
+  const end = rowBytes();
+  memory.copy(padded, the.left + the.leftPitch * i, bytes);
   for (let at = bytes; at < end; at += 4) store<f32>(padded + at, 0);
   const groupBytes = (<usize>the.group) << 2;
   for (let group: usize = 0; group < groupsOfRow(); group++) {
@@ -70,14 +91,14 @@ function placeRow(room: usize): void {
       sum = f32x4.add(sum, v128.load(from + at));
       most = f32x4.max(most, f32x4.abs(v128.load(from + at)));
     }
-    store<f32>(room + TOTALS + (group << 2), sumOf(sum));
-    store<f32>(room + UNITS + (group << 2), toUnits(from, groupBytes, greatestOf(most)));
+    store<f32>(facts + (group << 2), sumOf(sum));
+    store<f32>(facts + (UNITS - TOTALS) + (group << 2), toUnits(from, groupBytes, greatestOf(most)));
   }
   for (let at: usize = 0; at < end; at += 128) {
-    if (the.bits === 4) placeNibbles(padded + at, room + PLACED + at);
+    if (the.bits === 4) placeNibbles(padded + at, placed + at);
     else {
-      placeBytes(padded + at, room + PLACED + at);
-      placeBytes(padded + at + 64, room + PLACED + at + 64);
+      placeBytes(padded + at, placed + at);
+      placeBytes(padded + at + 64, placed + at + 64);
     }
   }
 }
@@ -129,9 +150,8 @@ function splitParts(first: v128, second: v128, to: usize): void {
   v128.store(to, i16x8.narrow_i32x4_s(v128.and(first, low), v128.and(second, low)), 16);
 }
 
-/** The scales of a column times the units of x to memory, a zero behind them; returns what its minima add. */
-function readPairs(room: usize, pairs: usize, groups: u32): v128 {
-  let at = room + TOTALS;
+/** `at` the totals of a row: the scales of a column times its units to memory, a zero behind; returns what minima add. */
+function readPairs(at: usize, pairs: usize, groups: u32): v128 {
   const end = at + ((<usize>groups) << 2);
   const whole = at + ((<usize>(groups & ~3)) << 2);
   let sum = f32x4.splat(0);
@@ -169,9 +189,7 @@ function readPairs(room: usize, pairs: usize, groups: u32): v128 {
 }
 
 /** Σ scale x q: 32 codes a turn, 16 bytes. */
-function dotNibbles(room: usize, row: usize, groups: u32): v128 {
-  let x = room + PLACED;
-  let scales = room + SCALES;
+function dotNibbles(x: usize, scales: usize, row: usize, groups: u32): v128 {
   let high = f32x4.splat(0);
   let low = f32x4.splat(0);
   const wide = the.group === 32;
@@ -215,9 +233,7 @@ function nibbleProducts(words: v128, x: usize): v128 {
 }
 
 /** Σ scale x q: a group a turn, 16 or 32 bytes. */
-function dotBytes(room: usize, row: usize, groups: u32): v128 {
-  let x = room + PLACED;
-  let scales = room + SCALES;
+function dotBytes(x: usize, scales: usize, row: usize, groups: u32): v128 {
   let high = f32x4.splat(0);
   let low = f32x4.splat(0);
   const wide = the.group === 32;
