@@ -205,4 +205,18 @@ describe('kernel', () => {
     expect(worstError(got.losses, want.losses)).toBeLessThan(1e-5);
     expect(got.logits.every(Number.isFinite)).toBe(true);
   });
+
+  test.each(['sparse', 'tail'] as const)(
+    '%s: a logit that is NaN or infinite makes the losses of its row NaN',
+    async (mode) => {
+      for (const wrong of [Number.NaN, Number.POSITIVE_INFINITY])
+        for (const at of [0, 41, 98]) {
+          const given = { ...makeCase(3, 99, { mode, kept: 4 }), labels: [5, 6, 7] };
+          const logits = Float32Array.from(given.logits);
+          logits[99 + at] = wrong;
+          const { losses } = await runCase({ ...given, logits });
+          expect([...losses].map(Number.isFinite)).toEqual([true, true, false, false, true, true]);
+        }
+    },
+  );
 });
