@@ -67,16 +67,41 @@ test('every stage can be entered first, and says what is missing', async () => {
   expect(byRole('button', 'Ask').hasAttribute('disabled')).toBe(true);
 });
 
-test('without WebGPU the page says so on every stage, and the tokens can still be seen', async () => {
+test('without a device the page says so on every stage, and the tokens can still be seen', async () => {
   await open({ device: 'none' });
   for (const stage of ['models', 'fuse', 'merge', 'chat'] as const) {
     await go(stage);
-    expect(text()).toContain('This browser has no WebGPU');
+    expect(text()).toContain('Nothing here can compute: this browser has no WebGPU');
   }
   await go('models');
   expect(byRole('button', 'Run the sample').hasAttribute('disabled')).toBe(true);
   await go('align');
-  await eventually(() => expect(text()).toContain('Without a GPU the models cannot run'));
+  await eventually(() => expect(text()).toContain('Without a device the models cannot run'));
+});
+
+test('without WebGPU the processor computes, and the page says so; a choice is kept', async () => {
+  localStorage.clear();
+  await open({ device: 'processor' });
+  expect(text()).toContain('Computes on the processor (WebAssembly, 2 threads): this browser has no WebGPU.');
+  expect(byRole('button', 'Run the sample').hasAttribute('disabled')).toBe(false);
+  await click(byRole('button', /^Device: The processor/));
+  await eventually(() => expect(byRole('menuitemradio', /^GPU/).hasAttribute('disabled')).toBe(true));
+  expect(text()).toContain('Not here: this browser has no WebGPU');
+  expect(byRole('menuitemradio', /^Automatic/).getAttribute('aria-checked')).toBe('true');
+  await click(byRole('menuitemradio', /^Processor/));
+  await eventually(() => expect(text()).toContain('chosen by hand'));
+  expect(localStorage.getItem('alloy-device')).toBe('{"version":1,"choice":"wasm"}');
+  useDevice.setState({ choice: 'auto' });
+  localStorage.clear();
+});
+
+test('the device stays while a fusion is running', async () => {
+  await open();
+  await click(byRole('button', 'Run the sample'));
+  await click(byRole('button', /^Device: Test double/));
+  await eventually(() => expect(text()).toContain('While a fusion is running the device stays'));
+  expect(byRole('menuitemradio', /^Processor/).hasAttribute('disabled')).toBe(true);
+  await eventually(() => expect(useRun.getState().status).toBe('done'));
 });
 
 test('a lost device is named, and can be opened again', async () => {

@@ -7,11 +7,11 @@ import { Icon } from '../views/Icon.tsx';
 import { adviceFor, surroundings } from './advice.ts';
 import classes from './DeviceBanner.module.css';
 
-/** Says on every stage what is missing when there is no GPU to work with, and what to do about it. */
+/** Says on every stage what is missing when there is no device to work with, and what to do about it. */
 export function DeviceBanner() {
   const device = useDevice((state) => state.device);
   if (device.kind === 'unsupported') return <Unsupported fault={device.fault} />;
-  if (device.kind === 'lost') return <Lost reason={device.reason} />;
+  if (device.kind === 'lost') return <Lost reason={device.reason} onGpu={device.report.kind === 'webgpu'} />;
   return null;
 }
 
@@ -19,7 +19,7 @@ function Unsupported({ fault }: { readonly fault: Parameters<typeof adviceFor>[0
   const [folded, setFolded] = useState(false);
   const { title, steps } = adviceFor(fault, surroundings());
   return (
-    <section className={classes.banner} aria-label="WebGPU is missing">
+    <section className={classes.banner} aria-label="No device">
       <Icon name="warning" size={18} />
       <div className={classes.words}>
         <h2>{title}</h2>
@@ -32,8 +32,8 @@ function Unsupported({ fault }: { readonly fault: Parameters<typeof adviceFor>[0
               ))}
             </ol>
             <p className={classes.still}>
-              Without it you can still look at the models and see how their tokenizers cut a text; running and
-              training them needs the GPU.
+              Without a device you can still look at the models and see how their tokenizers cut a text;
+              running and training them needs a GPU with WebGPU, or a processor with WebAssembly and SIMD.
             </p>
           </>
         )}
@@ -50,7 +50,7 @@ function Unsupported({ fault }: { readonly fault: Parameters<typeof adviceFor>[0
   );
 }
 
-function Lost({ reason }: { readonly reason: string }) {
+function Lost({ reason, onGpu }: { readonly reason: string; readonly onGpu: boolean }) {
   const interrupted = useRun((state) => state.status === 'failed' && state.fault?.code === 'device-lost');
   const reopen = async () => {
     await openDevice();
@@ -62,9 +62,12 @@ function Lost({ reason }: { readonly reason: string }) {
     <section className={classes.banner} data-kind="lost" role="alert">
       <Icon name="warning" size={18} />
       <div className={classes.words}>
-        <h2>The GPU was lost</h2>
+        <h2>{onGpu ? 'The GPU was lost' : 'The processor’s threads were lost'}</h2>
         <p>
-          The browser reports: {reason}. A driver update, a sleeping laptop or too little memory can cause it.
+          The browser reports: {reason}.{' '}
+          {onGpu
+            ? 'A driver update, a sleeping laptop or too little memory can cause it.'
+            : 'Too little memory can cause it.'}{' '}
           Finished stages and checkpoints are kept.
         </p>
         <div className={classes.actions}>

@@ -1,4 +1,4 @@
-import { ActionIcon, Progress, Tooltip } from '@mantine/core';
+import { ActionIcon, Progress } from '@mantine/core';
 import { useEffect } from 'react';
 import { formatBytes } from '../../util/bytes.ts';
 import { refreshMemory, useDevice } from '../state/device.ts';
@@ -7,6 +7,7 @@ import { showStage } from '../state/layout.ts';
 import { isActive, isHeld, pauseRun, resumeRun, stopRun, useRun } from '../state/run.ts';
 import { formatSeconds } from '../views/format.ts';
 import { Icon } from '../views/Icon.tsx';
+import { DeviceSwitch } from './DeviceSwitch.tsx';
 import classes from './StatusBar.module.css';
 import { stageWords, taskLabel } from './stageWords.ts';
 import { useIdentity } from './useIdentity.ts';
@@ -17,7 +18,7 @@ const memoryEveryMs = 5000;
 export function StatusBar() {
   return (
     <footer className={classes.bar}>
-      <Device />
+      <DeviceSwitch />
       <Memory />
       <Download />
       <Job />
@@ -28,35 +29,9 @@ export function StatusBar() {
   );
 }
 
-function Device() {
-  const device = useDevice((state) => state.device);
-  switch (device.kind) {
-    case 'opening':
-      return <span>Opening the GPU…</span>;
-    case 'unsupported':
-      return <span className={classes.bad}>No usable GPU</span>;
-    case 'lost':
-      return <span className={classes.bad}>GPU lost</span>;
-    case 'ready': {
-      const { name, software, features } = device.report;
-      const detail = `${name}. ${features.join(', ') || 'No optional features'}. One binding holds up to ${formatBytes(device.report.bindingBytes)}.`;
-      return (
-        <Tooltip label={detail} maw={320}>
-          <span className={classes.device}>
-            <span className={classes.live} aria-hidden="true" />
-            <span className={classes.deviceName}>
-              {name}
-              {software ? ' (software, slow)' : ''}
-            </span>
-          </span>
-        </Tooltip>
-      );
-    }
-  }
-}
-
 function Memory() {
   const memory = useDevice((state) => state.memory);
+  const onGpu = useDevice(({ device }) => device.kind === 'ready' && device.report.kind === 'webgpu');
   useEffect(() => {
     const timer = setInterval(refreshMemory, memoryEveryMs);
     return () => clearInterval(timer);
@@ -64,7 +39,7 @@ function Memory() {
   if (!memory) return null;
   return (
     <span className={`${classes.memory} num`}>
-      GPU memory {formatBytes(memory.bytes)}{' '}
+      {onGpu ? 'GPU memory' : 'Memory'} {formatBytes(memory.bytes)}{' '}
       <span className="quiet">· peak {formatBytes(memory.peakBytes)}</span>
     </span>
   );

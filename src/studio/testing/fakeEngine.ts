@@ -2,6 +2,7 @@
  * A test double of the worker: the whole interface with deterministic data and no GPU. For tests, and in development
  * builds behind `?engine=fake`; production builds never contain it.
  */
+import type { DeviceChoice } from '../../pipeline/deviceChoice.ts';
 import type {
   DeviceReport,
   Engine,
@@ -33,7 +34,8 @@ import { fakeForecast } from './fakeForecast.ts';
 import { createFakeHub } from './fakeHub.ts';
 
 export interface Scenario {
-  readonly device: 'ready' | 'none' | 'no-adapter' | 'small' | 'lost';
+  /** `processor`: there is no WebGPU, so it computes. */
+  readonly device: 'ready' | 'processor' | 'none' | 'no-adapter' | 'small' | 'lost';
   /** Milliseconds of a training step. */
   readonly stepMs: number;
   /** Whether the store has a finished run of every recipe. */
@@ -54,7 +56,7 @@ export function scenarioFrom(query: URLSearchParams): Scenario {
   const pick = <T extends string>(name: string, allowed: readonly T[], fallback: T): T =>
     allowed.find((value) => value === query.get(name)) ?? fallback;
   return {
-    device: pick('device', ['ready', 'none', 'no-adapter', 'small', 'lost'], 'ready'),
+    device: pick('device', ['ready', 'processor', 'none', 'no-adapter', 'small', 'lost'], 'ready'),
     stepMs: Number(query.get('step') ?? 12),
     kept: query.get('kept') === '1',
     failing: pick('failing', ['nothing', 'models', 'align', 'fuse', 'chat', 'probe'], 'nothing'),
@@ -66,12 +68,38 @@ const report: DeviceReport = {
   kind: 'webgpu',
   choice: 'auto',
   why: 'a GPU is there',
-  ways: { webgpu: { usable: true }, wasm: { usable: true } },
-  software: true,
+  ways: { webgpu: { usable: true, note: 'Test double' }, wasm: { usable: true } },
+  software: false,
   features: ['shader-f16', 'subgroups'],
   bindingBytes: 2 ** 30,
   bufferBytes: 2 ** 31,
 };
+
+const processor: DeviceReport = {
+  ...report,
+  name: 'the processor (WebAssembly, 2 threads)',
+  kind: 'wasm',
+  why: 'this browser has no WebGPU',
+  ways: {
+    webgpu: { usable: false, note: 'this browser has no WebGPU' },
+    wasm: { usable: true, note: 'the processor (WebAssembly, 2 threads)' },
+  },
+  software: true,
+  features: ['simd', 'threads'],
+};
+
+const nothing = (webgpu: string) =>
+  `Nothing here can compute: ${webgpu}, and the processor's own device fails (This browser cannot run the kernels for the processor (WebAssembly with SIMD); update it).`;
+
+/** What a choice leads to. */
+function reportOf(device: Scenario['device'], choice: DeviceChoice): DeviceReport {
+  if (device === 'processor') {
+    const why = choice === 'webgpu' ? `the GPU was chosen, but ${processor.why}` : processor.why;
+    return { ...processor, choice, why: choice === 'wasm' ? 'chosen by hand' : why };
+  }
+  if (choice === 'wasm') return { ...processor, choice, why: 'chosen by hand', ways: report.ways };
+  return { ...report, choice, why: choice === 'webgpu' ? 'chosen by hand' : report.why };
+}
 
 const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -91,21 +119,21 @@ export function createFakeEngine(scenario: Scenario = quickScenario): Engine {
     );
 
   return {
-    open: async () => {
+    open: async (choice = 'auto') => {
       await wait(scenario.stepMs * 4);
       if (scenario.device === 'none') {
-        throw new AlloyError('no-webgpu', 'This browser has no WebGPU (navigator.gpu is missing).');
+        throw new AlloyError('no-webgpu', nothing('this browser has no WebGPU'));
       }
       if (scenario.device === 'no-adapter') {
-        throw new AlloyError('no-webgpu', 'WebGPU found no adapter.');
+        throw new AlloyError('no-webgpu', nothing('WebGPU found no graphics adapter'));
       }
       if (scenario.device === 'small') {
         throw new AlloyError(
-          'unsupported',
-          'This adapter binds at most 64 MiB (maxStorageBufferBindingSize); Alloy needs 128 MiB.',
+          'no-webgpu',
+          nothing('This adapter binds at most 64 MiB (maxStorageBufferBindingSize); Alloy needs 128 MiB'),
         );
       }
-      return report;
+      return reportOf(scenario.device, choice);
     },
     deviceLost: () =>
       scenario.device === 'lost'

@@ -155,7 +155,7 @@ export function AlignStage() {
       <CoverageStrip source={wanted} />
       {tokensOnly ? (
         <p className={classes.only}>
-          Without a GPU the models cannot run, so there are boundaries here but no rows, losses or
+          Without a device the models cannot run, so there are boundaries here but no rows, losses or
           projections.
         </p>
       ) : null}

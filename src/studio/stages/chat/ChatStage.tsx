@@ -30,8 +30,8 @@ export function ChatStage() {
       <PanelState
         condition={{
           kind: 'unsupported',
-          title: 'Chatting needs the GPU',
-          text: 'The models run on the graphics adapter, and none can be used here.',
+          title: 'Nothing here can run the models',
+          text: 'They need a GPU or a processor with WebAssembly, and neither can be used here.',
         }}
       />
     );

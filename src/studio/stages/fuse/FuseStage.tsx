@@ -64,8 +64,8 @@ export function FuseStage() {
             <PanelState
               condition={{
                 kind: 'unsupported',
-                title: 'Training needs the GPU',
-                text: 'The settings can be looked at and changed; a run can start once WebGPU works here.',
+                title: 'Nothing here can train',
+                text: 'The settings can be looked at and changed; a run can start once a device works here.',
               }}
             />
           ) : (

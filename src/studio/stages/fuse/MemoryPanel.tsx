@@ -12,7 +12,7 @@ import { settingName, showValue } from './settings.ts';
 
 const GIGABYTE = 1e9;
 
-/** What the run will take on the GPU, against what it may take, and what makes it smaller. */
+/** What the run will take on the device, against what it may take, and what makes it smaller. */
 export function MemoryPanel() {
   const { forecast, fault, planning } = useMemoryPlan();
   const limit = useProject((state) => state.recipe?.memory.limit);
@@ -21,9 +21,9 @@ export function MemoryPanel() {
   useEffect(watchMemoryPlan, []);
   const shown = open || (forecast !== undefined && !forecast.fits);
   return (
-    <section className={classes.panel} aria-label="GPU memory" aria-busy={planning}>
+    <section className={classes.panel} aria-label="Memory" aria-busy={planning}>
       <div className={classes.head}>
-        <h2 className={classes.title}>GPU memory</h2>
+        <h2 className={classes.title}>Memory</h2>
         <p className={classes.sum} aria-live="polite">
           {forecast ? (
             <Sum forecast={forecast} />
@@ -34,12 +34,12 @@ export function MemoryPanel() {
           )}
         </p>
         <label className={classes.limit} htmlFor={id}>
-          <Tooltip label="No page can ask the GPU how much memory is free; this is what you allow." w={240}>
+          <Tooltip label="No page can ask how much memory is free; this is what you allow." w={240}>
             <span>Limit</span>
           </Tooltip>
           <NumberField
             id={id}
-            label="GPU memory at most, in gigabytes"
+            label="Memory at most, in gigabytes"
             value={limit === undefined ? undefined : limit / GIGABYTE}
             width={64}
             minimum={0.01}

@@ -89,7 +89,7 @@ export function ReportPanel() {
         {metric === 'nll'
           ? `Each suite has a scale of its own; the line is the baseline, an arrow a value beyond the scale. `
           : ''}
-        {`${formatSeconds(report.seconds)} on ${report.device}, peak GPU memory ${formatBytes(report.peakBytes)}, seed ${report.recipe.seed}${report.reused ? `; ${report.reused} steps came from earlier runs` : ''}.`}
+        {`${formatSeconds(report.seconds)} on ${report.device}, peak memory ${formatBytes(report.peakBytes)}, seed ${report.recipe.seed}${report.reused ? `; ${report.reused} steps came from earlier runs` : ''}.`}
       </p>
     </PanelState>
   );

@@ -164,7 +164,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   'train.maxTokens': 'Longest conversation',
   'train.matrices': 'What learns',
   'memory.scoreTokens': 'Tokens scored at once',
-  'memory.limit': 'GPU memory at most',
+  'memory.limit': 'Memory at most',
 };
 
 /** How a setting is called; other parts of a recipe keep their path. */

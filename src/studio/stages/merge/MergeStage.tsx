@@ -52,8 +52,8 @@ function useCondition(): PanelCondition {
   if (deviceKind === 'unsupported') {
     return {
       kind: 'unsupported',
-      title: 'Merging needs the GPU',
-      text: 'The weights move a model that lives on the graphics adapter, and none can be used here.',
+      title: 'Nothing here can merge',
+      text: 'The weights move a model that lives on a device, and none can be used here.',
     };
   }
   if (fault) {

@@ -43,6 +43,18 @@ export function ModelsStage() {
   );
 }
 
+/** Which device it will be, and why. */
+function Computes() {
+  const device = useDevice((state) => state.device);
+  if (device.kind !== 'ready') return null;
+  const { report } = device;
+  return (
+    <p className={classes.computes}>
+      Computes on {report.name}: {report.why}.
+    </p>
+  );
+}
+
 /** Leads to the field for a model of one's own. */
 function bringModel(): void {
   const field = document.getElementById(HUB_FIELD);
@@ -57,6 +69,9 @@ function Door() {
   const train = useProject((state) => state.train.length);
   const status = useRun((state) => state.status);
   const ready = useDevice(selectReady);
+  const place = useDevice(({ device }) =>
+    device.kind === 'ready' && device.report.kind === 'wasm' ? 'processor' : 'GPU',
+  );
   const identify = useIdentity();
   if (!recipe) return null;
   const inUse = models.filter((model) => model.name === recipe.pivot || recipe.sources.includes(model.name));
@@ -76,7 +91,7 @@ function Door() {
             ? `${inUse.length} small chat models are built in (${formatBytes(bytes)}).`
             : `${inUse.length} chat models are here (${formatBytes(bytes)}).`}{' '}
           One press lines up their tokenizers, lets every source teach its own copy of the pivot on {train}{' '}
-          conversations, and merges the copies. Everything runs in this tab, on your GPU.
+          conversations, and merges the copies. Everything runs in this tab, on your {place}.
         </p>
         <div className={classes.actions}>
           {isActive(status) ? (
@@ -102,6 +117,7 @@ function Door() {
             </>
           )}
         </div>
+        <Computes />
       </div>
       <figure className={classes.figure}>
         <FusionDiagram sources={recipe.sources} identify={identify} />
