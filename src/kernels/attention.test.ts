@@ -34,6 +34,7 @@ const cases: [string, AttentionShape][] = (
     ['heads of 96', { tokens: 37, headWidth: 96 }],
     ['heads of 128', { tokens: 70, headWidth: 128 }],
     ['heads of 100', { tokens: 33, headWidth: 100 }],
+    ['heads of 1000', { tokens: 34, headWidth: 1000 }],
     ['heads of 256', { tokens: 65, headWidth: 256, window: 40 }],
   ] as const
 ).map(([name, over]) => [name, shapeOf(over)]);
@@ -141,6 +142,26 @@ test.skipIf(ON_WASM).each([cases[2]!, cases[13]!, cases[9]!])(
     expect(worstError(out.dv, back.dv)).toBeLessThan(1e-5);
   },
 );
+
+test.runIf(ON_WASM)('a number that is none reaches every row that sees it', async () => {
+  const shape = shapeOf({ tokens: 70, headWidth: 8 });
+  const inputs = inputsOf(shape);
+  const [ofQuery, ofKey] = [inputs.q.slice(), inputs.k.slice()];
+  ofQuery[40 * 16 + 3] = Number.NaN;
+  ofKey[66 * 8 + 5] = Number.NaN;
+  const isNone = (out: Float32Array, row: number) => out.slice(row * 16, row * 16 + 8).some(Number.isNaN);
+  const a = await runBoth(shape, { ...inputs, q: ofQuery }, 'wasm');
+  expect([39, 40, 41].map((row) => isNone(a.o, row))).toEqual([false, true, false]);
+  expect(isNone(a.dq, 40) && a.dk.slice(0, 41 * 8).every(Number.isNaN)).toBe(true);
+  const b = await runBoth(shape, { ...inputs, k: ofKey }, 'wasm');
+  expect([31, 66, 69].map((row) => isNone(b.o, row))).toEqual([false, true, true]);
+});
+
+test('heads beyond the memory of a thread are refused', () => {
+  const buffers = { q: 0, k: 1, v: 2, o: 3, lse: 4 };
+  expect(() => attentionForward(buffers, shapeOf({ headWidth: 2001 }), 'wasm')).toThrow('2001');
+  expect(() => attentionForward(buffers, shapeOf({ headWidth: 2000 }), 'wasm')).not.toThrow();
+});
 
 test('tiles keep to the default limits', () => {
   for (const pass of ['forward', 'queries', 'keys'] as const) {

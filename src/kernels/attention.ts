@@ -11,12 +11,18 @@
  * need no mask. Grids are [row tiles, heads, batch], heavy tiles first. Invisible tiles are skipped, so the cost is
  * about T^2 / 2 (or T * window) scores a head: 4 d flops each forward, 14 d backward. No atomics: dq is summed
  * query-major, dk and dv key-major over all heads of the group, each in a fixed order. Two families of kernels do this:
- * `attentionTiled.ts` for GPUs, `attentionPlain.ts` for software adapters and for heads that no tile fits.
+ * `attentionTiled.ts` for GPUs, `attentionPlain.ts` for software adapters, WASM and heads that no tile fits.
  */
 
 import type { Tuning } from '../device/device.ts';
 import { type Dispatch, dispatch, type Grid } from '../device/kernel.ts';
-import { PLAIN_ROWS, plainForwardKernel, plainKeysKernel, plainQueriesKernel } from './attentionPlain.ts';
+import {
+  checkHeadWidth,
+  PLAIN_ROWS,
+  plainForwardKernel,
+  plainKeysKernel,
+  plainQueriesKernel,
+} from './attentionPlain.ts';
 import { type AttentionShape, attentionGrid, attentionParams } from './attentionScore.ts';
 import { type AttentionPass, type AttentionTile, attentionTile, tileRows } from './attentionTile.ts';
 import { tiledForwardKernel, tiledKeysKernel, tiledQueriesKernel } from './attentionTiled.ts';
@@ -27,6 +33,7 @@ export function attentionForward<B>(
   shape: AttentionShape,
   tuning: Tuning,
 ): Dispatch<B> {
+  checkHeadWidth(shape.headWidth, tuning);
   const tile = tuning !== 'gpu' ? undefined : attentionTile(shape.headWidth, 'forward');
   const capped = shape.cap > 0;
   return dispatch<string, string, B>(

@@ -25,7 +25,7 @@ import {
 } from '../device/kernel.ts';
 import { required } from '../util/errors.ts';
 import { MOST_GROUPED, quadSpan, quadSpanKernel } from './attentionCachedQuad.ts';
-import { PLAIN_ROWS, plainForwardKernel } from './attentionPlain.ts';
+import { checkHeadWidth, PLAIN_ROWS, plainForwardKernel } from './attentionPlain.ts';
 import {
   ATTENTION_PARAMS,
   type AttentionShape,
@@ -236,6 +236,7 @@ export function attentionCached<B>(
   const one = { ...shape, batch: 1 };
   const capped = shape.cap > 0;
   if (!splitsKeys(shape)) {
+    checkHeadWidth(headWidth, tuning);
     const tile = tuning !== 'gpu' ? undefined : attentionTile(headWidth, 'forward');
     return [
       dispatch<string, string, B>(

@@ -7,7 +7,10 @@
  * The eight threads of a workgroup walk together: the four lanes of a quad load a quarter of the block's values each
  * and pass them on by `quadBroadcast`, which leaves 8 loads for 64 multiply-adds. Where subgroups are missing, every
  * lane loads them all, in smaller blocks.
+ *
+ * In WASM (`assembly/attention.ts`) a thread owns the 32 rows that a workgroup has here.
  */
+import type { Tuning } from '../device/device.ts';
 import {
   type BufferSpec,
   defineKernel,
@@ -18,6 +21,7 @@ import {
   read,
   write,
 } from '../device/kernel.ts';
+import { AlloyError } from '../util/errors.ts';
 import {
   ATTENTION_PARAMS,
   attentionCommon,
@@ -40,6 +44,18 @@ const THREADS = 8;
 
 /** Rows of a workgroup. */
 export const PLAIN_ROWS = OWN * THREADS;
+
+/** Elements of a head at most in WASM: what a thread keeps of it lies in its scratch memory. */
+const MOST_WASM_WIDTH = 2000;
+
+/** @throws AlloyError `unsupported` */
+export function checkHeadWidth(headWidth: number, tuning: Tuning): void {
+  if (tuning !== 'wasm' || headWidth <= MOST_WASM_WIDTH) return;
+  throw new AlloyError(
+    'unsupported',
+    `The attention heads have ${headWidth} elements, but the processor computes at most ${MOST_WASM_WIDTH}; choose another model, or a device with a GPU.`,
+  );
+}
 
 /** Pieces in WASM: each has the rows of a workgroup. */
 function groups(_: unknown, [tiles, heads, batch]: Grid): number {

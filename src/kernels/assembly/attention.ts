@@ -17,7 +17,7 @@ const DELTA: usize = 512;
 /** … blocks … */
 const SCORES: usize = 1024;
 const GRADIENTS: usize = 1024 + 64 * 128;
-/** … and up to four times [width][OWN] or [OWN][width]: room for heads of `MOST_WIDTH` (`src/kernels/attention.ts`). */
+/** … and up to four times [width][OWN] or [OWN][width]: room for heads of 2,000 (`checkHeadWidth`). */
 const ROWS: usize = 1024 + 2 * 64 * 128;
 
 /** The parameters of a dispatch; every thread has its own instance of the module. */

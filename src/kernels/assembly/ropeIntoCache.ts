@@ -3,7 +3,7 @@ import { turnHeads } from './lib/turn';
 
 /**
  * Slots: table, state, q, k, v, kCache, vCache; tokens, heads, kvHeads, headWidth, half, capacity. Pieces: rows. Rows from
- * state[1] on and places from the capacity on are not kept.
+ * state[1] on are padding; places from the capacity on are not kept.
  */
 export function ropeIntoCache(slots: usize, from: u32, to: u32): void {
   const table = address(slots, 0);
@@ -19,13 +19,13 @@ export function ropeIntoCache(slots: usize, from: u32, to: u32): void {
   const half = whole(slots, 11);
   const capacity = whole(slots, 12);
   const rowBytes: usize = (<usize>(kvHeads * headWidth)) << 2;
-  const kept = load<u32>(state, 4);
-  for (let row = from; row < to; row++) {
+  const last = min(to, load<u32>(state, 4));
+  for (let row = from; row < last; row++) {
     const place = load<u32>(state) + row;
     const angles: usize = table + <usize>place * half * 8;
     const query: usize = q + <usize>row * heads * headWidth * 4;
     turnHeads(query, query, angles, heads, headWidth, half, 1);
-    if (row >= kept || place >= capacity) continue;
+    if (place >= capacity) continue;
     const at: usize = <usize>row * rowBytes;
     const into: usize = <usize>place * rowBytes;
     memory.copy(kCache + into, k + at, rowBytes);
