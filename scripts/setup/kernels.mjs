@@ -1,6 +1,6 @@
 /*
  * Compiles the kernels of the WASM device (AssemblyScript, `src/kernels/assembly`) into `dist/kernels`, where the sources
- * have changed: once for memory that threads share, once for pages that may not share any.
+ * have changed: for memory that threads share and for pages that may not share any, with relaxed SIMD and without.
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,7 +12,15 @@ const built = join(root, 'dist', 'kernels');
 /** 2 GiB, in pages of 64 KiB: `PAGES` of `src/device/wasm/wasmMemory.ts`. */
 const MAXIMUM_PAGES = 32_768;
 
-const VARIANTS = { 'kernels.shared.wasm': ['--sharedMemory'], 'kernels.wasm': [] };
+const SHARED = ['--sharedMemory'];
+const RELAXED = ['--enable', 'relaxed-simd'];
+
+const VARIANTS = {
+  'kernels.shared.wasm': SHARED,
+  'kernels.shared.relaxed.wasm': [...SHARED, ...RELAXED],
+  'kernels.wasm': [],
+  'kernels.relaxed.wasm': RELAXED,
+};
 
 const FLAGS = ['-O3', '--noAssert', '--runtime', 'stub', '--exportTable', '--importMemory']
   .concat(['--initialMemory', '1', '--maximumMemory', `${MAXIMUM_PAGES}`])

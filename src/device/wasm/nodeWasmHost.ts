@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { AlloyError } from '../../util/errors.ts';
+import { hasRelaxedSimd } from './relaxedSimd.ts';
 import { WasmDevice } from './wasmDevice.ts';
 import { THREAD_SCRIPT, type WasmHost } from './wasmHost.ts';
 
@@ -39,7 +40,8 @@ export function nodeWasmHost(threads = availableParallelism(), folder = FOLDER):
   return {
     threads,
     async kernels(shared) {
-      const { href } = new URL(shared ? 'kernels.shared.wasm' : 'kernels.wasm', folder);
+      const parts = ['kernels', shared && 'shared', hasRelaxedSimd() && 'relaxed', 'wasm'];
+      const { href } = new URL(parts.filter(Boolean).join('.'), folder);
       const module = compiled.get(href) ?? compile(href);
       compiled.set(href, module);
       module.catch(() => compiled.delete(href));

@@ -1,13 +1,16 @@
 import { AlloyError } from '../../util/errors.ts';
+import { hasRelaxedSimd } from './relaxedSimd.ts';
 import { THREAD_SCRIPT, type ThreadMessage, type WasmHost } from './wasmHost.ts';
 
 /** More would share no more than they wait for each other. */
 const MOST_THREADS = 16;
 
-/** Written out, so that the build finds both files; only the one that is needed is fetched. */
+/** Written out, so that the build finds all files; only the one that is needed is fetched. */
 const kernelFiles = {
   shared: () => new URL('../../../dist/kernels/kernels.shared.wasm', import.meta.url),
+  sharedRelaxed: () => new URL('../../../dist/kernels/kernels.shared.relaxed.wasm', import.meta.url),
   single: () => new URL('../../../dist/kernels/kernels.wasm', import.meta.url),
+  singleRelaxed: () => new URL('../../../dist/kernels/kernels.relaxed.wasm', import.meta.url),
 };
 
 const SCRIPT = `
@@ -24,7 +27,11 @@ export function webWasmHost(): WasmHost {
   return {
     threads: alone === undefined ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 2) : 0,
     alone,
-    kernels: (shared) => compile(shared ? kernelFiles.shared() : kernelFiles.single()),
+    kernels(shared) {
+      const { sharedRelaxed, singleRelaxed } = kernelFiles;
+      if (shared) return compile(hasRelaxedSimd() ? sharedRelaxed() : kernelFiles.shared());
+      return compile(hasRelaxedSimd() ? singleRelaxed() : kernelFiles.single());
+    },
     spawn(start, { told, failed }) {
       const address = URL.createObjectURL(new Blob([SCRIPT], { type: 'text/javascript' }));
       const worker = new Worker(address, { name: 'alloy' });

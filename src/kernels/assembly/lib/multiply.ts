@@ -35,17 +35,17 @@ export function multiplyTile(
     const low = v128.load(strip);
     const high = v128.load(strip, 16);
     const left0 = v128.load32_splat(row0);
-    low0 = f32x4.add(low0, f32x4.mul(left0, low));
-    high0 = f32x4.add(high0, f32x4.mul(left0, high));
+    low0 = multiplyAdd(left0, low, low0);
+    high0 = multiplyAdd(left0, high, high0);
     const left1 = v128.load32_splat(row1);
-    low1 = f32x4.add(low1, f32x4.mul(left1, low));
-    high1 = f32x4.add(high1, f32x4.mul(left1, high));
+    low1 = multiplyAdd(left1, low, low1);
+    high1 = multiplyAdd(left1, high, high1);
     const left2 = v128.load32_splat(row2);
-    low2 = f32x4.add(low2, f32x4.mul(left2, low));
-    high2 = f32x4.add(high2, f32x4.mul(left2, high));
+    low2 = multiplyAdd(left2, low, low2);
+    high2 = multiplyAdd(left2, high, high2);
     const left3 = v128.load32_splat(row3);
-    low3 = f32x4.add(low3, f32x4.mul(left3, low));
-    high3 = f32x4.add(high3, f32x4.mul(left3, high));
+    low3 = multiplyAdd(left3, low, low3);
+    high3 = multiplyAdd(left3, high, high3);
     row0 += 4;
     row1 += 4;
     row2 += 4;
@@ -60,4 +60,9 @@ export function multiplyTile(
   v128.store(sums, high2, 80);
   v128.store(sums, low3, 96);
   v128.store(sums, high3, 112);
+}
+
+/** a b + c: rounded once where the build and the processor allow it, which is up to twice as fast. */
+function multiplyAdd(a: v128, b: v128, c: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD ? f32x4.relaxed_madd(a, b, c) : f32x4.add(c, f32x4.mul(a, b));
 }
