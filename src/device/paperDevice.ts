@@ -93,9 +93,9 @@ export class PaperDevice implements Device {
   upload(): void {}
 
   async download(buffer: DeviceBuffer, offset = 0, bytes = buffer.bytes - offset): Promise<ArrayBuffer> {
-    const staging = this.createBuffer(Math.min(bytes, STAGING_BYTES), 'staging', 'staging');
+    const staging = this.#stage(1, Math.min(bytes, STAGING_BYTES), 'staging');
     await Promise.resolve();
-    this.destroyBuffer(staging);
+    for (const one of staging) this.destroyBuffer(one);
     return new ArrayBuffer(bytes);
   }
 
@@ -109,7 +109,7 @@ export class PaperDevice implements Device {
 
   readback(source: DeviceBuffer, depth = 2): Readback {
     const bytes = Math.ceil(source.bytes / 4) * 4;
-    const staging = Array.from({ length: depth }, () => this.createBuffer(bytes, 'readback', 'staging'));
+    const staging = this.#stage(depth, bytes, 'readback');
     return {
       ready: true,
       read: async () => new ArrayBuffer(bytes),
@@ -117,6 +117,12 @@ export class PaperDevice implements Device {
         for (const buffer of staging) this.destroyBuffer(buffer);
       },
     };
+  }
+
+  /** Buffers that a range is copied to before the host reads it: none where it reads the device's own memory. */
+  #stage(count: number, bytes: number, label: string): DeviceBuffer[] {
+    const buffers = this.info.tuning === 'wasm' ? 0 : count;
+    return Array.from({ length: buffers }, () => this.createBuffer(bytes, label, 'staging'));
   }
 
   async compile(): Promise<void> {}

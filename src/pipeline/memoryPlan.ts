@@ -325,8 +325,9 @@ function trainerOf(
 
 /** A checkpoint is read back in pieces. */
 function takeCheckpoint(device: Device, parameters: Parameters): void {
-  const largest = Math.max(0, ...parameters.arenas.map(({ w }) => w.bytes));
-  device.destroyBuffer(device.createBuffer(Math.min(largest, STAGING_BYTES), 'staging', 'staging'));
+  for (const { w } of parameters.arenas) {
+    device.readback(w.slice(0, Math.min(w.bytes, STAGING_BYTES)), 1).dispose();
+  }
 }
 
 async function mergeAndEvaluate(
