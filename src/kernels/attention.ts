@@ -10,7 +10,7 @@
  * q is [B * T, H * d], k and v are [B * T, Hkv * d]; H / Hkv query heads share a key head. Sequences padded on the right
  * need no mask. Grids are [row tiles, heads, batch], heavy tiles first. Invisible tiles are skipped, so the cost is
  * about T^2 / 2 (or T * window) scores a head: 4 d flops each forward, 14 d backward. No atomics: dq is summed
- * query-major, dk and dv key-major over all heads of the group, each in a fixed order. Two families of kernels do this:
+ * query-major, dk and dv key-major over all heads of the group, each in a fixed order (`attentionWhole.ts`: all at once). Two families of kernels do this:
  * `attentionTiled.ts` for GPUs, `attentionPlain.ts` for software adapters, WASM and heads that no tile fits.
  */
 
@@ -26,6 +26,7 @@ import {
 import { type AttentionShape, attentionGrid, attentionParams } from './attentionScore.ts';
 import { type AttentionPass, type AttentionTile, attentionTile, tileRows } from './attentionTile.ts';
 import { tiledForwardKernel, tiledKeysKernel, tiledQueriesKernel } from './attentionTiled.ts';
+import { takesWholeHeads, wholeHeadsKernel } from './attentionWhole.ts';
 
 /** o [B * T, H * d] and lse [B * T, H] from q, k and v. */
 export function attentionForward<B>(
@@ -54,6 +55,11 @@ export function attentionBackward<B>(
   tuning: Tuning,
 ): Dispatch<B>[] {
   const { q, k, v, o, lse, grad, delta, dq, dk, dv } = buffers;
+  if (tuning === 'wasm' && takesWholeHeads(shape)) {
+    const grid = [shape.kvHeads, shape.batch, 1] as const;
+    const all = { q, k, v, o, grad, lse, delta, dq, dk, dv };
+    return [dispatch(wholeHeadsKernel, all, attentionParams(shape, 1), grid)];
+  }
   const tileOf = (pass: AttentionPass) =>
     tuning !== 'gpu' ? undefined : attentionTile(shape.headWidth, pass);
   const [queries, keys] = [tileOf('queries'), tileOf('keys')];

@@ -46,7 +46,7 @@ const THREADS = 8;
 export const PLAIN_ROWS = OWN * THREADS;
 
 /** Elements of a head at most in WASM: what a thread keeps of it lies in its scratch memory. */
-const MOST_WASM_WIDTH = 2000;
+const MOST_WASM_WIDTH = 1600;
 
 /** @throws AlloyError `unsupported` */
 export function checkHeadWidth(headWidth: number, tuning: Tuning): void {

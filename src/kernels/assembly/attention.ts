@@ -2,8 +2,9 @@
  * Causal attention; see `src/kernels/attention.ts`. A piece owns 32 rows of a head, as the lanes of blocks of scores, and
  * walks over the rows of the other side that they see.
  */
-import { addWeighted, BLOCK, gather, OWN, PITCH, products, put, putScaled } from './lib/blocks';
+import { addWeighted, BLOCK, gather, OWN, PITCH, products, put, putScaled, transpose } from './lib/blocks';
 import { exp4 } from './lib/math';
+import { addRows } from './lib/rows';
 import { LOWEST, places, putGradients, reachOf, score, sees } from './lib/scores';
 import { scratch } from './lib/scratch';
 import { address, real, whole } from './lib/slots';
@@ -17,7 +18,7 @@ const DELTA: usize = 512;
 /** … blocks … */
 const SCORES: usize = 1024;
 const GRADIENTS: usize = 1024 + 64 * 128;
-/** … and up to four times [width][OWN] or [OWN][width]: room for heads of 2,000 (`checkHeadWidth`). */
+/** … and up to five times [width][OWN] or [OWN][width]: room for heads of 1,600 (`checkHeadWidth`). */
 const ROWS: usize = 1024 + 2 * 64 * 128;
 
 /** The parameters of a dispatch; every thread has its own instance of the module. */
@@ -307,14 +308,14 @@ export function attentionKeys(slots: usize, from: u32, to: u32): void {
     for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
       const other = queryPlace(sequence, head);
       const line = rowPlace(sequence, 0, head);
-      keysTile(q + other, grad + other, lse + line, delta + line, first, rows);
+      keysTile(q + other, grad + other, lse + line, delta + line, first, rows, 0, 0);
     }
     put(keySums(0), dk + own, keyStride, rows, width);
     put(keySums(1), dv + own, keyStride, rows, width);
   }
 }
 
-/** The sums of dk (0) and dv (1). */
+/** The sums of dk (0), dv (1) and, for a moment, dq (2). */
 function keySums(which: u32): usize {
   return scratch() + ROWS + <usize>((2 + which) * width) * PITCH;
 }
@@ -326,8 +327,19 @@ function beginKeys(k: usize, v: usize, rows: u32): void {
   memory.fill(keySums(0), 0, <usize>width * PITCH * 2);
 }
 
-/** Adds what the queries of one head pull at own keys. */
-function keysTile(q: usize, grad: usize, lse: usize, delta: usize, first: u32, rows: u32): void {
+/**
+ * Adds what the queries of one head pull at own keys, and to `dq` (unless it is 0) what the own keys `k` pull at them.
+ */
+function keysTile(
+  q: usize,
+  grad: usize,
+  lse: usize,
+  delta: usize,
+  first: u32,
+  rows: u32,
+  k: usize,
+  dq: usize,
+): void {
   const kept = scratch();
   const mine = kept + ROWS;
   const lanes = lanesOf(rows);
@@ -340,6 +352,28 @@ function keysTile(q: usize, grad: usize, lse: usize, delta: usize, first: u32, r
     gradientsOfKeys(kept, lse, delta, lanes, count, first, base);
     addWeighted(keySums(0), lanes, kept + GRADIENTS, q + at, queryStride, count, width);
     addWeighted(keySums(1), lanes, kept + SCORES, grad + at, queryStride, count, width);
+    if (dq === 0) continue;
+    for (let half: u32 = 0; half < count; half += OWN) {
+      const gradients: usize = kept + GRADIENTS + <usize>half * PITCH;
+      addToQueries(gradients, dq + at + <usize>half * queryStride, min(OWN, count - half), k, rows);
+    }
+  }
+}
+
+/** The other way round: the gradients [queries][keys], transposed, weight the keys. */
+function addToQueries(gradients: usize, dq: usize, count: u32, k: usize, rows: u32): void {
+  const turned: usize = scratch() + SCORES;
+  const sums = keySums(2);
+  const bytes: usize = (<usize>width) << 2;
+  for (let own: u32 = 0; own < count; own += 4) {
+    const a: usize = gradients + <usize>own * PITCH;
+    transpose(a, a + PITCH, a + 2 * PITCH, a + 3 * PITCH, OWN, turned + (own << 2), PITCH);
+  }
+  memory.fill(sums, 0, <usize>OWN * bytes);
+  addWeighted(sums, lanesOf(count), turned, k, keyStride, rows, width);
+  for (let own: u32 = 0; own < count; own++) {
+    const into = dq + <usize>own * queryStride;
+    addRows(into, into, sums + <usize>own * bytes, width);
   }
 }
 
@@ -364,4 +398,57 @@ function gradientsOfKeys(
       putGradients(cell + SCORES, cell + GRADIENTS, lse, delta, seen, scale, cap);
     }
   }
+}
+
+/**
+ * dq, dk, dv and delta at once, so that scores are made anew once instead of twice. Slots: q, k, v, o, grad, lse, delta, dq,
+ * dk, dv; tokens, keyTokens, heads, kvHeads, width, window, scale, cap. Pieces: key heads of the sequences.
+ */
+export function attentionBackward(slots: usize, from: u32, to: u32): void {
+  readParameters(slots, 10);
+  for (let piece = from; piece < to; piece++) {
+    const kvHead = piece % kvHeads;
+    const sequence = piece / kvHeads;
+    beginHeads(slots, sequence, kvHead);
+    for (let first: u32 = 0; first < keyTokens; first += OWN) wholeKeysTile(slots, sequence, kvHead, first);
+  }
+}
+
+/** delta of all queries of a key head; their dq begins at 0. */
+function beginHeads(slots: usize, sequence: u32, kvHead: u32): void {
+  const outputs = scratch() + ROWS;
+  const pulls = outputs + <usize>width * PITCH;
+  const group = heads / kvHeads;
+  for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
+    const line = rowPlace(sequence, 0, head);
+    for (let first: u32 = 0; first < tokens; first += OWN) {
+      const rows = min(OWN, tokens - first);
+      const at: usize = queryPlace(sequence, head) + <usize>first * queryStride;
+      gather(address(slots, 3) + at, queryStride, rows, width, outputs);
+      gather(address(slots, 4) + at, queryStride, rows, width, pulls);
+      keepDelta(pulls, outputs);
+      putDelta(address(slots, 6) + line + ((<usize>first * heads) << 2), rows);
+      for (let own: u32 = 0; own < rows; own++) {
+        memory.fill(address(slots, 7) + at + <usize>own * queryStride, 0, (<usize>width) << 2);
+      }
+    }
+  }
+}
+
+function wholeKeysTile(slots: usize, sequence: u32, kvHead: u32, first: u32): void {
+  const group = heads / kvHeads;
+  const rows = min(OWN, keyTokens - first);
+  const own: usize = keyPlace(sequence, kvHead) + <usize>first * keyStride;
+  const k = address(slots, 1) + own;
+  beginKeys(k, address(slots, 2) + own, rows);
+  for (let head = kvHead * group; head < (kvHead + 1) * group; head++) {
+    const other = queryPlace(sequence, head);
+    const line = rowPlace(sequence, 0, head);
+    const q = address(slots, 0) + other;
+    const grad = address(slots, 4) + other;
+    const dq = address(slots, 7) + other;
+    keysTile(q, grad, address(slots, 5) + line, address(slots, 6) + line, first, rows, k, dq);
+  }
+  put(keySums(0), address(slots, 8) + own, keyStride, rows, width);
+  put(keySums(1), address(slots, 9) + own, keyStride, rows, width);
 }
