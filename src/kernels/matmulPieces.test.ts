@@ -112,6 +112,18 @@ describe.runIf(ON_WASM)('blocks', () => {
     },
   );
 
+  test.each([F16, Q4, Q8])('not finite in one row stays so with $kind', async (format) => {
+    const [m, n, k] = [2, 11, 75];
+    const w = weightMatrix(n, k, format);
+    const x = testValues(m * k, 5);
+    x[k + 40] = Number.NEGATIVE_INFINITY;
+    const out = await runOnDevice({ ...w.arrays, x, y: nans(m * n) }, (b) => [
+      matmulNT({ x: b.x!, weight: w.operand(b), y: b.y! }, { m, n, k }, 'wasm'),
+    ]);
+    const finite = Array.from(out.y!, Number.isFinite);
+    expect(finite).toEqual(Array.from({ length: m * n }, (_, at) => at < n));
+  });
+
   test('a weight or a value that is not finite reaches its outputs and no other', async () => {
     const device = await WasmDevice.open(nodeWasmHost(1));
     const [m, n, k] = [13, 20, 70];
@@ -122,8 +134,13 @@ describe.runIf(ON_WASM)('blocks', () => {
     const x = device.createFrom(values, 'x');
     const weight = { format: F16, data: device.createFrom(new Uint32Array(halves.buffer), 'w') };
     const y = device.createBuffer(m * n * 4, 'y');
-    device.run([matmulNT({ x, weight, y }, { m, n, k }, 'wasm')]);
+    const z = device.createBuffer(n * 4, 'z');
+    device.run([
+      matmulNT({ x, weight, y }, { m, n, k }, 'wasm'),
+      matmulNT({ x, weight, y: z }, { m: 1, n, k }, 'wasm'),
+    ]);
     const got = await device.downloadF32(y);
+    expect(await device.downloadF32(z)).toEqual(got.slice(0, n));
     expect([...got]).toEqual(
       Array.from({ length: m * n }, (_, at) => {
         if (Math.floor(at / n) === 12) return Number.NaN;

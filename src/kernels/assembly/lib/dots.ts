@@ -263,21 +263,38 @@ function byteProducts(words: v128, x: usize): v128 {
   return i32x4.add(a, b);
 }
 
+/** Eight half floats a turn, as if all were finite; where that is not so, once more with care. */
 function dotHalves(x: usize, row: usize, count: u32): f32 {
-  const end = x + ((<usize>count) << 2);
   const whole = x + ((<usize>(count & ~7)) << 2);
+  let most = i16x8.splat(0);
   let low = f32x4.splat(0);
   let high = f32x4.splat(0);
-  for (; x < whole; x += 32) {
-    const halves = v128.load(row);
-    low = f32x4.add(low, f32x4.mul(halvesToFloats(i32x4.extend_low_i16x8_u(halves)), v128.load(x)));
-    high = f32x4.add(high, f32x4.mul(halvesToFloats(i32x4.extend_high_i16x8_u(halves)), v128.load(x, 16)));
-    row += 16;
+  let at = row;
+  let other = x;
+  for (; other < whole; other += 32) {
+    const halves = v128.load(at);
+    most = i16x8.max_s(most, v128.and(halves, i16x8.splat(0x7fff)));
+    low = f32x4.add(low, f32x4.mul(finiteToFloats(i32x4.extend_low_i16x8_s(halves)), v128.load(other)));
+    high = f32x4.add(
+      high,
+      f32x4.mul(finiteToFloats(i32x4.extend_high_i16x8_s(halves)), v128.load(other, 16)),
+    );
+    at += 16;
   }
-  for (; x < end; x += 4) {
-    const value = halvesToFloats(i32x4.splat(<i32>load<u16>(row)));
-    low = f32x4.add(low, f32x4.mul(value, v128.load32_zero(x)));
-    row += 2;
+  if (v128.any_true(i16x8.gt_s(most, i16x8.splat(0x7bff)))) return addHalves(0, x, row, count);
+  return addHalves(sumOf(f32x4.add(low, high)), other, at, count & 7);
+}
+
+/** Half floats with their sign in the upper bits. */
+function finiteToFloats(halves: v128): v128 {
+  const placed = v128.and(i32x4.shl(halves, 13), i32x4.splat(0x8fffe000));
+  return f32x4.mul(placed, f32x4.splat(5.192296858534828e33));
+}
+
+function addHalves(sum: f32, x: usize, row: usize, count: u32): f32 {
+  for (let one: usize = 0; one < count; one++) {
+    const value = halvesToFloats(i32x4.splat(<i32>load<u16>(row + (one << 1))));
+    sum += f32x4.extract_lane(value, 0) * load<f32>(x + (one << 2));
   }
-  return sumOf(f32x4.add(low, high));
+  return sum;
 }
