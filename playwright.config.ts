@@ -14,7 +14,7 @@ const QUIET = [
   '--disable-sync',
 ];
 
-/** Chromium on a machine without a GPU offers SwiftShader as its WebGPU adapter only with this flag. */
+/** Chromium on a machine without a GPU offers SwiftShader as its WebGPU adapter only with this flag; else it has none. */
 const WEBGPU = '--enable-unsafe-webgpu';
 
 const launch = (args: readonly string[]) => ({
@@ -41,8 +41,8 @@ export default defineConfig({
     screenshot: 'only-on-failure',
   },
   projects: [
-    { name: 'webgpu', testIgnore: /withoutWebGpu/, use: launch([...QUIET, WEBGPU]) },
-    { name: 'without-webgpu', testMatch: /withoutWebGpu/, use: launch(QUIET) },
+    { name: 'webgpu', testIgnore: /processor/, use: launch([...QUIET, WEBGPU]) },
+    { name: 'processor', testMatch: /processor|journey/, use: launch(QUIET) },
   ],
   webServer: {
     command: `node scripts/start.mjs --no-build --no-open --port ${port}`,

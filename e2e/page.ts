@@ -1,4 +1,5 @@
-import { test as base, expect, type TestInfo } from '@playwright/test';
+import { test as base, expect, type Page, type TestInfo } from '@playwright/test';
+import type { DeviceChoice } from '../src/pipeline/deviceChoice.ts';
 
 /**
  * The page's tests with two habits: anything the page or its worker logs as an error fails the test, and so does a
@@ -27,6 +28,13 @@ export const test = base.extend<{ quiet: undefined }>({
     { auto: true },
   ],
 });
+
+/** What the status bar's switch was set to in an earlier visit. */
+export async function chooseDevice(page: Page, choice: DeviceChoice): Promise<void> {
+  await page.addInitScript((one) => {
+    localStorage.setItem('alloy-device', JSON.stringify({ version: 1, choice: one }));
+  }, choice);
+}
 
 /** Where a screenshot goes that is kept whether the test passes or not. */
 export function artifact(info: TestInfo, name: string): string {

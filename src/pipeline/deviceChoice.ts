@@ -107,9 +107,12 @@ async function processor(ways: DeviceWays, why: string, webgpu: DeviceWay): Prom
     device,
     kind: 'wasm',
     why: alone === undefined ? why : `${why}; on one thread, since ${alone}`,
-    ways: { webgpu, wasm: { usable: true, note: device.info.description } },
+    ways: { webgpu, wasm: { usable: true, note: inBrackets(device.info.description) } },
   };
 }
+
+/** "the processor (WebAssembly, 2 threads)" says twice what is known already. */
+const inBrackets = (description: string) => /\((.*)\)$/u.exec(description)?.[1] ?? description;
 
 function wayOf(found: AdapterFound | string): DeviceWay {
   if (typeof found === 'string') return { usable: false, note: found };

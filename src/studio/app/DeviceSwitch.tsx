@@ -25,7 +25,14 @@ export function DeviceSwitch() {
     if (useDevice.getState().device.kind === 'ready') refreshLive();
   };
   return (
-    <Menu position="top-start" width={330} shadow="md" withinPortal>
+    <Menu
+      position="top-start"
+      width={330}
+      shadow="md"
+      withinPortal={false}
+      floatingStrategy="fixed"
+      withInitialFocusPlaceholder={false}
+    >
       <Menu.Target>
         <button
           type="button"
@@ -41,9 +48,9 @@ export function DeviceSwitch() {
       </Menu.Target>
       <Menu.Dropdown className={classes.list}>
         {device.kind === 'ready' ? (
-          <p className={classes.why}>
+          <div className={classes.why}>
             {words(device)}: {device.report.why}.
-          </p>
+          </div>
         ) : null}
         <Menu.RadioGroup value={choice} onChange={(next) => choose(next as DeviceChoice)}>
           {DEVICE_CHOICES.map((one) => (
@@ -60,7 +67,7 @@ export function DeviceSwitch() {
           ))}
         </Menu.RadioGroup>
         {busy ? (
-          <p className={classes.why}>While a fusion is running the device stays; stop it first.</p>
+          <div className={classes.why}>While a fusion is running the device stays; stop it first.</div>
         ) : null}
       </Menu.Dropdown>
     </Menu>

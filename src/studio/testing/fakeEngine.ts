@@ -82,7 +82,7 @@ const processor: DeviceReport = {
   why: 'this browser has no WebGPU',
   ways: {
     webgpu: { usable: false, note: 'this browser has no WebGPU' },
-    wasm: { usable: true, note: 'the processor (WebAssembly, 2 threads)' },
+    wasm: { usable: true, note: 'WebAssembly, 2 threads' },
   },
   software: true,
   features: ['simd', 'threads'],

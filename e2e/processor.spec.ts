@@ -1,0 +1,119 @@
+/** Where WebGPU offers nothing: the processor computes, on threads or on one, and where it cannot either the page says so. */
+import { AxeBuilder } from '@axe-core/playwright';
+import { test as base, type Page } from '@playwright/test';
+import { artifact, chooseDevice, expect, test } from './page.ts';
+
+const device = (page: Page) => page.getByRole('button', { name: /^Device:/ });
+const reason = (page: Page) => page.getByText(/^Computes on /);
+
+/** As in a browser without WebGPU: its worker has no `navigator.gpu`. */
+async function withoutGpu(page: Page): Promise<void> {
+  await page.route('**/assets/worker-*.js', async (route) => {
+    const response = await route.fetch();
+    const body = `Reflect.deleteProperty(WorkerNavigator.prototype, 'gpu');\n${await response.text()}`;
+    await route.fulfill({ response, body });
+  });
+}
+
+/** Answers to the pivot's first question, with what the columns say of their speed. */
+async function ask(page: Page): Promise<string> {
+  await page.getByRole('navigation', { name: 'Stages' }).getByRole('button', { name: /Chat/u }).click();
+  await page.getByLabel('Prompt').fill('Name an animal that has horns.');
+  await page.getByRole('button', { name: 'Ask' }).click();
+  const answer = page.getByRole('article').first();
+  await expect(answer).toHaveAttribute('data-state', 'done');
+  await expect(answer).toContainText(/[1-9]\d* tokens, \d+ a second/u);
+  return (await answer.textContent()) ?? '';
+}
+
+test('without WebGPU the processor computes on threads, says why, and can be told to', async ({
+  page,
+}, info) => {
+  await withoutGpu(page);
+  await page.goto('/');
+  await expect(reason(page)).toHaveText(
+    /^Computes on the processor \(WebAssembly, \d+ threads\): this browser has no WebGPU\.$/u,
+  );
+  await expect(page.getByRole('button', { name: 'Run the sample' })).toBeEnabled();
+  for (const scheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' });
+    await page.screenshot({ path: artifact(info, `first-${scheme}`) });
+    await device(page).click();
+    await expect(page.getByRole('menuitemradio', { name: /^GPU/u })).toBeDisabled();
+    await expect(page.getByRole('menuitemradio', { name: /^Automatic/u })).toBeChecked();
+    await page.screenshot({ path: artifact(info, `switch-${scheme}`) });
+    expect((await new AxeBuilder({ page }).analyze()).violations).toStrictEqual([]);
+    await page.keyboard.press('Escape');
+  }
+  await device(page).click();
+  await page.getByRole('menuitemradio', { name: /^Processor/u }).click();
+  await expect(reason(page)).toContainText('chosen by hand');
+  await page.reload();
+  await expect(reason(page)).toContainText('chosen by hand');
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.screenshot({ path: artifact(info, 'first-phone') });
+  await device(page).click();
+  await expect(page.getByRole('menuitemradio', { name: /^Processor/u })).toBeChecked();
+  await page.screenshot({ path: artifact(info, 'switch-phone') });
+  const overflow = () =>
+    page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  expect(await overflow()).toBeLessThanOrEqual(0);
+});
+
+test('a GPU that was chosen and is not there leads to the processor, with a word about it', async ({
+  page,
+}) => {
+  await chooseDevice(page, 'webgpu');
+  await page.goto('/');
+  await expect(reason(page)).toContainText('the GPU was chosen, but WebGPU found no graphics adapter');
+  expect(await ask(page)).toContain('a second');
+});
+
+test('a page that is not isolated computes on one thread, with the same answer, and says so', async ({
+  page,
+}) => {
+  await page.goto('/');
+  await expect(reason(page)).toContainText('threads)');
+  const answers = [await ask(page)];
+  const stripped = await page.context().newPage();
+  await stripped.route('**/*', async (route) => {
+    const response = await route.fetch();
+    const headers = Object.fromEntries(
+      Object.entries(response.headers()).filter(([name]) => !name.startsWith('cross-origin-')),
+    );
+    await route.fulfill({ response, headers });
+  });
+  await stripped.goto('/');
+  expect(await stripped.evaluate(() => crossOriginIsolated)).toBe(false);
+  await expect(reason(stripped)).toHaveText(
+    /^Computes on the processor \(WebAssembly, one thread\): .*; on one thread, since the page is not cross-origin isolated\.$/u,
+  );
+  answers.push(await ask(stripped));
+  const [threads, alone] = answers.map((text) => text.replace(/[\d,]+ a second.*$/su, ''));
+  expect(alone).toBe(threads);
+  await stripped.close();
+});
+
+test('threads that are refused leave one that computes', async ({ page }) => {
+  await page.route('**/assets/worker-*.js', async (route) => {
+    const response = await route.fetch();
+    const refuse =
+      'self.Worker = class { constructor() { throw new Error("workers are switched off"); } };\n';
+    await route.fulfill({ response, body: refuse + (await response.text()) });
+  });
+  await page.goto('/');
+  await expect(reason(page)).toContainText(
+    'on one thread, since no thread could be started (workers are switched off)',
+  );
+  await expect(page.getByRole('button', { name: 'Run the sample' })).toBeEnabled();
+});
+
+base('where neither can compute the page still opens and says what to do', async ({ page }, info) => {
+  await page.route('**/assets/kernels*.wasm', (route) => route.fulfill({ status: 404 }));
+  await page.goto('/');
+  await expect(page.getByText(/^Nothing here can compute: WebGPU found no/u)).toBeVisible();
+  await expect(page.getByRole('listitem').filter({ hasText: /chrome:\/\/flags/u })).toBeVisible();
+  await expect(page.getByRole('navigation').first()).toBeVisible();
+  await expect(device(page)).toContainText('No usable device');
+  await page.screenshot({ path: artifact(info, 'no-device') });
+});
