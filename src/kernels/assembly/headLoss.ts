@@ -1,7 +1,7 @@
 import { exp1, exp4, softCap1, softCapSlope4, tanhExp, tanhSlopeWith, tanhWith } from './lib/math';
 import { scratch } from './lib/scratch';
 import { address, real, whole } from './lib/slots';
-import { rowPeak, sumOfExp } from './lib/softmax';
+import { CAPPED, rowPeak, sumOfExp } from './lib/softmax';
 import { load4, store4 } from './lib/vectors';
 
 const NO_TEACHER: u32 = 0;
@@ -222,15 +222,22 @@ function spreadPlain(z: usize, count: u32, lse: f32, coefficient: f32): void {
   }
 }
 
+/** The slopes take the logits' place first: one after the other, so that what each loop needs stays in registers. */
 function spreadCapped(z: usize, count: u32, lse: f32, coefficient: f32, cap: f32): void {
-  const totals = f32x4.splat(lse);
-  const factors = f32x4.splat(coefficient);
+  const capped = scratch() + CAPPED;
   const caps = f32x4.splat(cap);
   for (let j: u32 = 0; j < count; j += 4) {
-    const at: usize = z + (j << 2);
-    const x = f32x4.div(load4(at, count - j), caps);
+    const at: usize = j << 2;
+    const x = f32x4.div(load4(z + at, count - j), caps);
     const e = tanhExp(x);
-    const share = exp4(f32x4.sub(f32x4.mul(caps, tanhWith(x, e)), totals));
-    store4(at, f32x4.mul(f32x4.mul(factors, share), tanhSlopeWith(e)), count - j);
+    v128.store(capped + at, f32x4.mul(caps, tanhWith(x, e)));
+    store4(z + at, tanhSlopeWith(e), count - j);
+  }
+  const totals = f32x4.splat(lse);
+  const factors = f32x4.splat(coefficient);
+  for (let j: u32 = 0; j < count; j += 4) {
+    const at: usize = j << 2;
+    const share = exp4(f32x4.sub(v128.load(capped + at), totals));
+    store4(z + at, f32x4.mul(f32x4.mul(factors, share), load4(z + at, count - j)), count - j);
   }
 }

@@ -1,12 +1,16 @@
 /** What kernels that read a row of logits have in common. */
 import { exp4, softCap4 } from './math';
-import { loadPart, sumOf } from './vectors';
+import { scratch } from './scratch';
+import { load4, loadPart, store4, sumOf } from './vectors';
 
 /** Stands for minus infinity: finite, and exp of its distance to any logit is 0. As in `rowScan.ts`. */
 export const LOWEST: f32 = -3.0e38;
 
 /** So many terms are added up before they go to the total, which then keeps its digits over a long row. */
 const RUN: u32 = 2048;
+
+/** Where capped logits lie in scratch, behind what the kernels themselves keep there. */
+export const CAPPED: usize = 65536;
 
 /** The largest of a row and `LOWEST`; NaN counts for nothing. */
 export function rowPeak(z: usize, count: u32): f32 {
@@ -70,17 +74,18 @@ function plainRun(z: usize, count: u32, peak: f32): f32 {
   return sumOf(sums);
 }
 
+/** One after the other, so that what each needs stays in registers. */
 function cappedRun(z: usize, count: u32, peak: f32, cap: f32): f32 {
-  const peaks = f32x4.splat(peak);
-  const end = count & ~3;
-  let sums = f32x4.splat(0);
-  for (let j: u32 = 0; j < end; j += 4) {
-    sums = f32x4.add(sums, exp4(f32x4.sub(softCap4(v128.load(z + (j << 2)), cap), peaks)));
+  const capped = scratch() + CAPPED;
+  capInto(capped, z, count, cap);
+  return plainRun(capped, count, peak);
+}
+
+/** into = z with the soft cap. */
+function capInto(into: usize, z: usize, count: u32, cap: f32): void {
+  for (let j: u32 = 0; j < count; j += 4) {
+    store4(into + (j << 2), softCap4(load4(z + (j << 2), count - j), cap), count - j);
   }
-  if (end === count) return sumOf(sums);
-  const last = softCap4(loadPart(z + (end << 2), count - end, 0), cap);
-  const outside = i32x4.ge_s(i32x4(0, 1, 2, 3), i32x4.splat(count - end));
-  return sumOf(f32x4.add(sums, v128.andnot(exp4(f32x4.sub(last, peaks)), outside)));
 }
 
 /** Four logits from `j` on; minus infinity behind the end. */
