@@ -116,7 +116,10 @@ async function run(page: Page, info: TestInfo): Promise<void> {
   await expect.poll(share, SLOW).toBe(100);
   await expect(status).toHaveText('Done', SLOW);
   const gaps = await page.evaluate(() => Reflect.get(globalThis, 'gaps') as { timer: number; frame: number });
-  info.annotations.push({ type: 'longest gap, ms', description: JSON.stringify(gaps) });
+  info.annotations.push({
+    type: 'longest gaps, ms',
+    description: `timer ${Math.round(gaps.timer)}, frame ${Math.round(gaps.frame)}`,
+  });
   // The page stays at hand while everything computes on the cores that it has, too.
   if (info.project.name === 'processor') {
     expect(gaps.timer).toBeLessThan(LONGEST_GAP_MS);
@@ -245,7 +248,9 @@ async function chat(page: Page, info: TestInfo): Promise<void> {
   }
   const seen: Record<string, string[]> = await page.evaluate(() => Reflect.get(globalThis, 'seenAnswers'));
   expect(Object.keys(seen)).toHaveLength(3);
-  for (const texts of Object.values(seen)) expect(texts.length).toBeGreaterThan(3);
+  // On the processor an answer of a few words takes two or three frames.
+  const least = info.project.name === 'webgpu' ? 4 : 2;
+  for (const texts of Object.values(seen)) expect(texts.length).toBeGreaterThanOrEqual(least);
   await shot(page, info, 'chat');
 }
 
