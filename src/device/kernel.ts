@@ -44,14 +44,18 @@ export interface KernelSpec<Bs extends string, Ps extends string> {
   readonly enable?: readonly string[];
   /** Runs instead, with the same buffers, parameters and grid, where the device lacks a feature of `enable`. */
   readonly fallback?: Kernel;
-  /** Everything but the declarations of buffers and parameters; the entry point is `main`. */
-  readonly code: string;
+  /**
+   * Everything but the declarations of buffers and parameters; the entry point is `main`. Left out for a kernel that is
+   * chosen for WASM alone.
+   */
+  readonly code?: string;
   /** Undefined for a kernel that is chosen for GPUs alone. */
   readonly wasm?: WasmKernel<Ps> | undefined;
 }
 
 export interface Kernel<Bs extends string = string, Ps extends string = string> {
   readonly name: string;
+  /** Empty for a kernel of WASM alone. */
   readonly wgsl: string;
   readonly buffers: readonly { readonly name: Bs; readonly writable: boolean }[];
   readonly params: readonly { readonly name: Ps; readonly type: ScalarType }[];
@@ -83,15 +87,15 @@ export function defineKernel<Bs extends string, Ps extends string>(spec: KernelS
     const access = writable ? 'read_write' : 'read';
     lines.push(`@group(0) @binding(${binding}) var<storage, ${access}> ${name}: array<${element}>;`);
   });
-  const code = inParts(spec.name, spec.code);
+  const { code } = spec;
   return {
     name: spec.name,
-    wgsl: `${lines.join('\n')}\n${GROUP_PART}\n${code}`,
+    wgsl: code === undefined ? '' : `${lines.join('\n')}\n${GROUP_PART}\n${inParts(spec.name, code)}`,
     buffers: buffers.map(([name, { writable }]) => ({ name, writable })),
     params: params.map(([name, type]) => ({ name, type })),
     enable: spec.enable ?? [],
     fallback: spec.fallback,
-    countsGroups: spec.code.includes('@builtin(num_workgroups)'),
+    countsGroups: code?.includes('@builtin(num_workgroups)') ?? false,
     wasm: spec.wasm,
   };
 }

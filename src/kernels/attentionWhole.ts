@@ -31,6 +31,5 @@ export const wholeHeadsKernel = defineKernel({
     dv: write('f32'),
   },
   params: ATTENTION_PARAMS,
-  code: '@compute @workgroup_size(1)\nfn main() { runs_in_wasm_alone(); }',
   wasm: { name: 'attentionBackward', pieces: (_, [kvHeads, batch]) => kvHeads * batch },
 });

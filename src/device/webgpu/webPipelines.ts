@@ -90,6 +90,7 @@ export class WebPipelines {
     layout: GPUBindGroupLayout;
     descriptor: GPUComputePipelineDescriptor;
   } {
+    if (wgsl === '') throw new AlloyError('internal', `${name} is for WASM alone`);
     const entries: GPUBindGroupLayoutEntry[] = buffers.map(({ writable }, binding) => ({
       binding,
       visibility: GPUShaderStage.COMPUTE,

@@ -1,13 +1,13 @@
 import { address, real, whole } from './lib/slots';
-import { dot, sumOf } from './lib/vectors';
+import { dot, load4, store4, sumOf } from './lib/vectors';
 
 /** Slots: residual?; x, w, (residual), y, rstd; rows, width, eps, offset. Pieces: rows. */
 export function rmsNormForward(slots: usize, from: u32, to: u32): void {
   const hasResidual = whole(slots, 0) !== 0;
   const x = address(slots, 1);
   const w = address(slots, 2);
-  const added = address(slots, 3);
   const more: u32 = hasResidual ? 1 : 0;
+  const residual: usize = hasResidual ? address(slots, 3) : 0;
   const y = address(slots, 3 + more);
   const rstd = address(slots, 4 + more);
   const width = whole(slots, 6 + more);
@@ -16,36 +16,22 @@ export function rmsNormForward(slots: usize, from: u32, to: u32): void {
   for (let row = from; row < to; row++) {
     const begin: usize = <usize>row * width * 4;
     const scale: f32 = 1.0 / Mathf.sqrt(dot(x + begin, x + begin, width) / <f32>width + eps);
-    store<f32>(rstd + (row << 2), scale);
-    normalise(x + begin, w, y + begin, width, scale, offset);
-    if (hasResidual) addInto(y + begin, added + begin, width);
+    store<f32>(rstd + ((<usize>row) << 2), scale);
+    normalise(x + begin, w, hasResidual ? residual + begin : 0, y + begin, width, scale, offset);
   }
 }
 
-function normalise(x: usize, w: usize, y: usize, width: u32, scale: f32, offset: f32): void {
+/** y = x scale (w + offset) (+ added, where there is any) */
+function normalise(x: usize, w: usize, added: usize, y: usize, width: u32, scale: f32, offset: f32): void {
   const scales = f32x4.splat(scale);
   const offsets = f32x4.splat(offset);
-  const end = width & ~3;
-  for (let j: u32 = 0; j < end; j += 4) {
+  for (let j: u32 = 0; j < width; j += 4) {
     const at: usize = j << 2;
-    const factor = f32x4.add(v128.load(w + at), offsets);
-    v128.store(y + at, f32x4.mul(f32x4.mul(v128.load(x + at), scales), factor));
-  }
-  for (let j = end; j < width; j++) {
-    const at: usize = j << 2;
-    store<f32>(y + at, load<f32>(x + at) * scale * (load<f32>(w + at) + offset));
-  }
-}
-
-function addInto(y: usize, added: usize, width: u32): void {
-  const end = width & ~3;
-  for (let j: u32 = 0; j < end; j += 4) {
-    const at: usize = j << 2;
-    v128.store(y + at, f32x4.add(v128.load(y + at), v128.load(added + at)));
-  }
-  for (let j = end; j < width; j++) {
-    const at: usize = j << 2;
-    store<f32>(y + at, load<f32>(y + at) + load<f32>(added + at));
+    const left = width - j;
+    const factor = f32x4.add(load4(w + at, left), offsets);
+    let value = f32x4.mul(f32x4.mul(load4(x + at, left), scales), factor);
+    if (added) value = f32x4.add(value, load4(added + at, left));
+    store4(y + at, value, left);
   }
 }
 
@@ -61,32 +47,49 @@ export function rmsNormBackward(slots: usize, from: u32, to: u32): void {
   const offset = real(slots, 8);
   for (let row = from; row < to; row++) {
     const begin: usize = <usize>row * width * 4;
-    const scale = load<f32>(rstd + (row << 2));
-    const pull = (pulled(x + begin, w, dy + begin, width, offset) * scale * scale) / <f32>width;
-    const into = dx + begin;
-    for (let j: u32 = 0; j < width; j++) {
-      const at: usize = j << 2;
-      const grown = load<f32>(dy + begin + at) * (load<f32>(w + at) + offset);
-      const value = scale * (grown - load<f32>(x + begin + at) * pull);
-      store<f32>(into + at, accumulate ? load<f32>(into + at) + value : value);
-    }
+    pullBack(
+      x + begin,
+      w,
+      dy + begin,
+      dx + begin,
+      width,
+      offset,
+      load<f32>(rstd + ((<usize>row) << 2)),
+      accumulate,
+    );
   }
 }
 
-/** Σ dy (w + offset) x */
-function pulled(x: usize, w: usize, dy: usize, width: u32, offset: f32): f32 {
+/** dx (+)= scale (g - x Σ g x scale^2 / width) with g = dy (w + offset) */
+function pullBack(
+  x: usize,
+  w: usize,
+  dy: usize,
+  dx: usize,
+  width: u32,
+  offset: f32,
+  scale: f32,
+  accumulate: bool,
+): void {
   const offsets = f32x4.splat(offset);
-  const end = width & ~3;
   let sums = f32x4.splat(0);
-  for (let j: u32 = 0; j < end; j += 4) {
+  for (let j: u32 = 0; j < width; j += 4) {
     const at: usize = j << 2;
-    const factor = f32x4.add(v128.load(w + at), offsets);
-    sums = f32x4.add(sums, f32x4.mul(f32x4.mul(v128.load(dy + at), factor), v128.load(x + at)));
+    sums = f32x4.add(sums, f32x4.mul(grown(dy + at, w + at, offsets, width - j), load4(x + at, width - j)));
   }
-  let sum = sumOf(sums);
-  for (let j = end; j < width; j++) {
+  const scales = f32x4.splat(scale);
+  const pulls = f32x4.splat((sumOf(sums) * scale * scale) / <f32>width);
+  for (let j: u32 = 0; j < width; j += 4) {
     const at: usize = j << 2;
-    sum += load<f32>(dy + at) * (load<f32>(w + at) + offset) * load<f32>(x + at);
+    const left = width - j;
+    const free = f32x4.sub(grown(dy + at, w + at, offsets, left), f32x4.mul(load4(x + at, left), pulls));
+    let value = f32x4.mul(scales, free);
+    if (accumulate) value = f32x4.add(value, load4(dx + at, left));
+    store4(dx + at, value, left);
   }
-  return sum;
+}
+
+/** dy (w + offset) */
+function grown(dy: usize, w: usize, offsets: v128, left: u32): v128 {
+  return f32x4.mul(load4(dy, left), f32x4.add(load4(w, left), offsets));
 }
