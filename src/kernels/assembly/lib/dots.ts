@@ -190,31 +190,36 @@ function readPairs(at: usize, pairs: usize, groups: u32): v128 {
 
 /** Σ scale x q: 32 codes a turn, 16 bytes. */
 function dotNibbles(x: usize, scales: usize, row: usize, groups: u32): v128 {
+  if (the.group === 16) return dotShortGroups(x, scales, row, groups);
   let high = f32x4.splat(0);
   let low = f32x4.splat(0);
-  const wide = the.group === 32;
-  const end = row + (wide ? (<usize>groups) << 4 : (<usize>(groups >>> 1)) << 4);
+  const end = row + ((<usize>groups) << 4);
   while (row < end) {
     const words = v128.load(row);
-    let scale: v128;
-    if (wide) {
-      scale = v128.load32_splat(scales);
-      scales += 4;
-    } else {
-      const both = v128.load64_zero(scales);
-      scale = i32x4.shuffle(both, both, 0, 0, 1, 1);
-      scales += 8;
-    }
-    high = f32x4.add(high, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x)), scale));
-    low = f32x4.add(low, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x + 16)), scale));
-    row += 16;
-    x += 128;
-  }
-  if (!wide && (groups & 1) !== 0) {
-    const words = v128.load64_zero(row);
     const scale = v128.load32_splat(scales);
     high = f32x4.add(high, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x)), scale));
     low = f32x4.add(low, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x + 16)), scale));
+    scales += 4;
+    row += 16;
+    x += 128;
+  }
+  return joined(high, low);
+}
+
+/** Two groups a turn; behind an odd one are zeros of x, and a scale of zero. */
+function dotShortGroups(x: usize, scales: usize, row: usize, groups: u32): v128 {
+  let high = f32x4.splat(0);
+  let low = f32x4.splat(0);
+  const end = row + ((<usize>groups) << 3);
+  while (row < end) {
+    const words = end - row >= 16 ? v128.load(row) : v128.load64_zero(row);
+    const both = v128.load64_zero(scales);
+    const scale = i32x4.shuffle(both, both, 0, 0, 1, 1);
+    high = f32x4.add(high, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x)), scale));
+    low = f32x4.add(low, f32x4.mul(f32x4.convert_i32x4_s(nibbleProducts(words, x + 16)), scale));
+    scales += 8;
+    row += 16;
+    x += 128;
   }
   return joined(high, low);
 }
