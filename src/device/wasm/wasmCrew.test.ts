@@ -123,7 +123,7 @@ test('threads that never say anything are given up within seconds', async () => 
   const device = await WasmDevice.open(
     withThreads(host, (index) => (index === 0 ? silent : undefined)),
     {
-      startMs: 1500,
+      patience: { startMs: 1500 },
     },
   );
   devices.push(device);
@@ -155,6 +155,31 @@ test('a thread that ends takes the device with it: everything that waits is told
   }
   expect(() => device.check()).toThrow(expect.objectContaining({ code: 'device-lost' }));
   await expect(device.download(last)).rejects.toMatchObject({ code: 'device-lost' });
+});
+
+test('a thread that has died without a word is noticed', async () => {
+  const host = nodeWasmHost(2);
+  let index = 0;
+  const device = await WasmDevice.open(
+    {
+      ...host,
+      spawn(start, events) {
+        const thread = host.spawn(start, events);
+        return index++ === 0 ? thread : { ...thread, join: () => undefined };
+      },
+    },
+    { patience: { lookMs: 20 } },
+  );
+  devices.push(device);
+  const { program, last } = chain(device, 3);
+  // Being idle for long is no fault.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  device.check();
+  program.submit();
+  await expect(device.download(last)).rejects.toMatchObject({
+    code: 'device-lost',
+    message: expect.stringMatching(/no thread has moved/u),
+  });
 });
 
 test('a thread that traps is noticed', async () => {

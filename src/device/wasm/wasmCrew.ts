@@ -11,7 +11,16 @@ import type { WasmMemory } from './wasmMemory.ts';
 export const SCRATCH_BYTES = 1024 * 1024;
 
 /** Words of the block that leads a crew; see `src/kernels/assembly/crew.ts`. */
-const CONTROL = { epoch: 0, stop: 1, program: 2, steps: 3, threads: 4 } as const;
+const CONTROL = {
+  epoch: 0,
+  stop: 1,
+  program: 2,
+  steps: 3,
+  threads: 4,
+  arrived: 5,
+  turn: 6,
+  next: 7,
+} as const;
 const CONTROL_BYTES = 256;
 
 /** A step of a program: kernel, pieces, chunk, a word that is not used, and from `SLOTS` on what the kernel is given. */
@@ -21,8 +30,20 @@ export const SLOTS = 16;
 /** Threads that have not started by then are done without: a browser that refuses one may say nothing at all. */
 const START_MS = 10_000;
 
+/** A crew that waits for a thread which has died without a word moves no more; it is given up after so many looks. */
+const LOOKS = 12;
+const LOOK_MS = 5000;
+
 /** How long the calling thread computes before it serves what waits. */
 const SHIFT_MS = 30;
+
+/** How long is waited; for tests. */
+export interface Patience {
+  /** For threads to start. */
+  readonly startMs?: number | undefined;
+  /** Between two looks at whether the threads move. */
+  readonly lookMs?: number | undefined;
+}
 
 export interface Crew {
   readonly threads: number;
@@ -38,6 +59,9 @@ export class ThreadCrew implements Crew {
   readonly #control: number;
   readonly #members: readonly WasmThread[];
   readonly #onLost: (reason: string) => void;
+  readonly #watch: ReturnType<typeof setInterval>;
+  #seen = '';
+  #still = 0;
   #epoch = 0;
   #waiting: { resolve(): void; reject(error: AlloyError): void } | undefined;
   #lost: AlloyError | undefined;
@@ -47,12 +71,16 @@ export class ThreadCrew implements Crew {
     control: number,
     members: readonly WasmThread[],
     onLost: (reason: string) => void,
+    lookMs: number,
   ) {
     this.threads = members.length;
     this.#memory = memory;
     this.#control = control;
     this.#members = members;
     this.#onLost = onLost;
+    this.#watch = setInterval(() => this.#look(), lookMs);
+    // In Node a timer is an object, and this one keeps no process alive.
+    if (typeof this.#watch === 'object') this.#watch.unref();
   }
 
   /**
@@ -65,7 +93,7 @@ export class ThreadCrew implements Crew {
     module: WebAssembly.Module,
     memory: WasmMemory,
     onLost: (reason: string) => void,
-    startMs = START_MS,
+    { startMs = START_MS, lookMs = LOOK_MS }: Patience = {},
   ): Promise<ThreadCrew | string> {
     const control = memory.take(CONTROL_BYTES, 'crew');
     let crew: ThreadCrew | undefined;
@@ -84,7 +112,7 @@ export class ThreadCrew implements Crew {
     );
     const members = begun.filter((one) => typeof one !== 'string');
     if (members.length === 0) return begun.find((one) => typeof one === 'string') ?? 'there is none';
-    crew = new ThreadCrew(memory, control, members, onLost);
+    crew = new ThreadCrew(memory, control, members, onLost, lookMs);
     crew.#word(CONTROL.threads, members.length);
     for (const member of members) member.join();
     if (early !== undefined) crew.#lose(early);
@@ -108,6 +136,16 @@ export class ThreadCrew implements Crew {
     this.#dismiss();
   }
 
+  /** A look is counted, not timed: a computer that was asleep has not looked. */
+  #look(): void {
+    const view = this.#view();
+    const { epoch, arrived, turn, next } = CONTROL;
+    const seen = [epoch, arrived, turn, next].map((index) => Atomics.load(view, index)).join();
+    this.#still = this.#waiting && seen === this.#seen ? this.#still + 1 : 0;
+    this.#seen = seen;
+    if (this.#still >= LOOKS) this.#lose('no thread has moved for a long time');
+  }
+
   #take(message: ThreadMessage): void {
     if (message !== 'finished') return;
     const waiting = this.#waiting;
@@ -128,6 +166,7 @@ export class ThreadCrew implements Crew {
   }
 
   #dismiss(): void {
+    clearInterval(this.#watch);
     this.#word(CONTROL.stop, 1);
     this.#wake();
     for (const member of this.#members) member.terminate();

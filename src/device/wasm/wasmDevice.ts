@@ -14,15 +14,14 @@ import { DeviceBuffer } from '../deviceBuffer.ts';
 import type { Dispatch, Kernel } from '../kernel.ts';
 import { type MemoryKind, MemoryLedger } from '../memoryLedger.ts';
 import { addressOf, type WasmRange } from './wasmBuffer.ts';
-import { type Crew, SoloCrew, ThreadCrew } from './wasmCrew.ts';
+import { type Crew, type Patience, SoloCrew, ThreadCrew } from './wasmCrew.ts';
 import type { WasmHost } from './wasmHost.ts';
 import { instantiate, type WasmKernels } from './wasmKernels.ts';
 import { WasmMemory } from './wasmMemory.ts';
 import { WasmProgram } from './wasmProgram.ts';
 
 export interface WasmOptions {
-  /** How long threads may take to start. */
-  readonly startMs?: number;
+  readonly patience?: Patience;
   /** Lower limits than those of the memory. */
   readonly limits?: Partial<Pick<DeviceLimits, 'bufferBytes' | 'bindingBytes' | 'pieceBytes' | 'totalBytes'>>;
 }
@@ -89,7 +88,7 @@ export class WasmDevice implements Device {
     const onLost = (reason: string) => {
       if (device) device.#fail(reason);
     };
-    const opened = await openCrew(host, onLost, options.startMs);
+    const opened = await openCrew(host, onLost, options.patience);
     device = new WasmDevice(opened, options);
     return device;
   }
@@ -316,12 +315,16 @@ interface Opened {
 }
 
 /** Threads where there can be any, else the calling thread alone. */
-async function openCrew(host: WasmHost, onLost: (reason: string) => void, startMs?: number): Promise<Opened> {
+async function openCrew(
+  host: WasmHost,
+  onLost: (reason: string) => void,
+  patience?: Patience,
+): Promise<Opened> {
   let { alone } = host;
   if (host.threads > 0) {
     try {
       const { module, heap, kernels } = await openModule(host, true);
-      const crew = await ThreadCrew.open(host, module, heap, onLost, startMs);
+      const crew = await ThreadCrew.open(host, module, heap, onLost, patience);
       if (typeof crew !== 'string') return { crew, heap, kernels, alone: undefined };
       alone = `no thread could be started (${crew})`;
     } catch (error) {
