@@ -21,7 +21,8 @@ export function matmulPieces(product: Product, i: number, j: number, r: number, 
   let { rows, columns } = BLOCK;
   const pieces = () => Math.ceil(i / rows) * Math.ceil(j / columns);
   while (columns > 8 && pieces() < ENOUGH) {
-    if (rows >= 2 * columns && i * 2 > rows) rows = Math.floor(rows / 2);
+    const least = product === 'tn' ? columns : 2 * columns;
+    if (rows >= least && i * 2 > rows) rows = Math.floor(rows / 2);
     else columns /= 2;
   }
   return pieces();

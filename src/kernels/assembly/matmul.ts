@@ -4,8 +4,8 @@
  * decoded on its way into the sums.
  */
 import { dotColumns, hasFewRows } from './lib/dots';
-import { multiplyTile } from './lib/multiply';
-import { DEPTH, packRight, STRIP_BYTES, turnLeft } from './lib/panels';
+import { multiplyTile, multiplyTurned } from './lib/multiply';
+import { DEPTH, FOURS_BYTES, packLeft, packRight, STRIP_BYTES } from './lib/panels';
 import * as the from './lib/product';
 import { scratch } from './lib/scratch';
 import { columnFactors, storeTile } from './lib/tile';
@@ -21,7 +21,6 @@ const ENOUGH: u32 = 16;
 const FACTORS: usize = 256;
 const PANEL: usize = 1024;
 const TURNED: usize = PANEL + <usize>(COLUMNS >>> 3) * STRIP_BYTES;
-const TURNED_PITCH: usize = ((<usize>DEPTH) << 2) + 64;
 
 /** Slots: see `lib/product.ts`. Pieces: blocks of 8 columns for a few rows, else blocks as `matmulPieces.ts` has them. */
 export function matmul(slots: usize, from: u32, to: u32): void {
@@ -33,7 +32,9 @@ export function matmul(slots: usize, from: u32, to: u32): void {
   let rows = ROWS;
   let columns = COLUMNS;
   while (columns > 8 && parts(the.iCount, rows) * parts(the.jCount, columns) < ENOUGH) {
-    if (rows >= 2 * columns && the.iCount * 2 > rows) rows >>>= 1;
+    // Rows that must be packed, too, are best met by many columns.
+    const least = the.product === the.TN ? columns : 2 * columns;
+    if (rows >= least && the.iCount * 2 > rows) rows >>>= 1;
     else columns >>>= 1;
   }
   const bands = parts(the.iCount, rows);
@@ -62,20 +63,18 @@ function multiplyBlock(i: u32, rows: u32, j: u32, columns: u32): void {
 
 function multiplyPart(memory: usize, i: u32, rows: u32, j: u32, columns: u32, r: u32, depth: u32): void {
   packRight(memory + PANEL, j, columns, r, depth);
-  let pitch = the.leftPitch;
-  let left = the.left + pitch * i + ((<usize>r) << 2);
-  if (the.product === the.TN) {
-    pitch = TURNED_PITCH;
-    left = memory + TURNED;
-    turnLeft(left, pitch, i, rows, r, depth);
-  }
+  const isTurned = the.product === the.TN;
+  const pitch = the.leftPitch;
+  const left = the.left + pitch * i + ((<usize>r) << 2);
+  if (isTurned) packLeft(memory + TURNED, i, rows, r, depth);
   for (let column: u32 = 0; column < columns; column += 8) {
     const strip = memory + PANEL + <usize>(column >>> 3) * STRIP_BYTES;
     const factors = memory + FACTORS + ((<usize>column) << 2);
     const width = min(8, columns - column);
     for (let row: u32 = 0; row < rows; row += 4) {
       const height = min(4, rows - row);
-      multiplyTile(left + pitch * row, pitch, height, strip, depth, memory);
+      if (isTurned) multiplyTurned(memory + TURNED + <usize>(row >>> 2) * FOURS_BYTES, strip, depth, memory);
+      else multiplyTile(left + pitch * row, pitch, height, strip, depth, memory);
       storeTile(memory, factors, i + row, j + column, height, width, r === 0);
     }
   }

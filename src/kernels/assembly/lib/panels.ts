@@ -3,13 +3,16 @@
  * format, it is decoded on the way, so that the loop over a panel knows of f32 alone.
  */
 import { gather, halvesToFloats, highHalves, lowHalves, storeTransposed } from './decode';
-import { STEP_BYTES } from './multiply';
+import { FOUR_BYTES, STEP_BYTES } from './multiply';
 import * as the from './product';
 
 /** Steps of a panel at most: a strip of them stays in the first cache while many rows pass. */
 export const DEPTH: u32 = 384;
 /** Bytes of a strip; a little more than its steps, as strides of a power of two fall on the same lines of a cache. */
 export const STRIP_BYTES: usize = <usize>DEPTH * STEP_BYTES + 64;
+
+/** The same for four rows of the left operand. */
+export const FOURS_BYTES: usize = <usize>DEPTH * FOUR_BYTES + 64;
 
 /** Columns j .. j + columns (j a multiple of 8), steps r .. r + depth (r a multiple of 32). */
 export function packRight(into: usize, j: u32, columns: u32, r: u32, depth: u32): void {
@@ -231,41 +234,22 @@ function copyCodes(into: usize, row: usize, pairs: usize, j: u32, columns: u32, 
   }
 }
 
-/** The left operand of TN, whose rows are along i: rows i .. i + rows, of each the steps r .. r + depth in turn. */
-export function turnLeft(into: usize, pitch: usize, i: u32, rows: u32, r: u32, depth: u32): void {
-  const from = the.left + the.leftPitch * r + ((<usize>i) << 2);
-  const wholeRows = rows & ~3;
-  const wholeSteps = depth & ~3;
-  for (let step: u32 = 0; step < wholeSteps; step += 4) {
-    const row0 = from + the.leftPitch * step;
-    const row1 = row0 + the.leftPitch;
-    const row2 = row1 + the.leftPitch;
-    const row3 = row2 + the.leftPitch;
-    let to = into + (step << 2);
-    for (let row: u32 = 0; row < wholeRows; row += 4) {
-      const at: usize = row << 2;
-      storeTransposed(
-        v128.load(row0 + at),
-        v128.load(row1 + at),
-        v128.load(row2 + at),
-        v128.load(row3 + at),
-        to,
-        pitch,
-      );
-      to += 4 * pitch;
+/** The left operand of TN, whose rows are along i: i .. i + rows in fours, of each the steps r .. r + depth in turn. */
+export function packLeft(into: usize, i: u32, rows: u32, r: u32, depth: u32): void {
+  let row = the.left + the.leftPitch * r + ((<usize>i) << 2);
+  const whole = (<usize>(rows & ~3)) << 2;
+  const bytes = (<usize>rows) << 2;
+  for (const end = into + <usize>depth * FOUR_BYTES; into < end; into += FOUR_BYTES) {
+    let to = into;
+    let at: usize = 0;
+    for (; at < whole; at += 16) {
+      v128.store(to, v128.load(row + at));
+      to += FOURS_BYTES;
     }
-    for (let row = wholeRows; row < rows; row++) {
-      const at: usize = row << 2;
-      v128.store(to, gather(row0 + at, row1 + at, row2 + at, row3 + at));
-      to += pitch;
+    for (; at < bytes; at += 4) {
+      store<f32>(to, load<f32>(row + at));
+      to += 4;
     }
-  }
-  for (let step = wholeSteps; step < depth; step++) {
-    const row0 = from + the.leftPitch * step;
-    let to = into + (step << 2);
-    for (let row: u32 = 0; row < rows; row++) {
-      store<f32>(to, load<f32>(row0 + ((<usize>row) << 2)));
-      to += pitch;
-    }
+    row += the.leftPitch;
   }
 }
