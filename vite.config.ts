@@ -2,6 +2,7 @@ import react from '@vitejs/plugin-react';
 import { defineConfig } from 'vitest/config';
 import { kernelsPlugin } from './scripts/setup/kernelsPlugin.mjs';
 import { recipesPlugin } from './scripts/setup/recipesPlugin.mjs';
+import { ISOLATION } from './scripts/setup/serve.mjs';
 import { testProjects } from './scripts/setup/testProjects.mjs';
 
 /** Tests that need the real models run in the mode `real` alone: `npm run test:real`. */
@@ -10,6 +11,8 @@ export default defineConfig(({ mode }) => ({
   plugins: [react(), recipesPlugin(), kernelsPlugin()],
   worker: { format: 'es' },
   build: { target: 'es2023', outDir: 'dist/app' },
+  server: { headers: ISOLATION },
+  preview: { headers: ISOLATION },
   test: {
     projects: testProjects(mode === 'real'),
     environment: 'node',

@@ -21,11 +21,15 @@ const TYPES = {
   '.yaml': 'text/plain; charset=utf-8',
 };
 
-/** Cross-origin isolation gives the page shared memory and exact timers. */
-const HEADERS = {
+/** Gives the page shared memory, for threads, and exact timers. */
+export const ISOLATION = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
   'Cross-Origin-Resource-Policy': 'same-origin',
+};
+
+const HEADERS = {
+  ...ISOLATION,
   'X-Content-Type-Options': 'nosniff',
   'Cache-Control': 'no-cache',
   'Accept-Ranges': 'bytes',

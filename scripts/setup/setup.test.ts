@@ -7,6 +7,7 @@ import { parseRelease, sourceFor } from './apt.mjs';
 import { isInstalled } from './modules.mjs';
 import { parseRange, resolveFile, serve } from './serve.mjs';
 import { playwrightCounts, vitestCounts } from './summary.mjs';
+import { devicesOf } from './testProjects.mjs';
 
 const DEB822 = `# a comment: with a colon
 Types: deb deb-src
@@ -124,6 +125,30 @@ describe('the summary', () => {
     expect(vitestCounts(vitest, 1)).toStrictEqual({ passed: 3, failed: 1, skipped: 0 });
     expect(playwrightCounts(undefined, 1)).toStrictEqual({ passed: 0, failed: 1, skipped: 0 });
   });
+});
+
+test.each([
+  ['src/kernels/a.test.ts', "import { testDevice } from '../device/testing.ts';", true, true],
+  ['src/kernels/a.test.ts', "import {\n  testDevice,\n} from '../device/testing.ts';", true, true],
+  ['src/formats/a.test.ts', "import { bytes } from './testing.ts';", false, false],
+  ['src/device/a.test.ts', "import { testDevice } from '../testing.ts';", true, true],
+  ['src/cli/a.test.ts', "import { runCli } from './run.ts';", true, true],
+  ['src/studio/state/a.test.ts', "import { startRun } from './run.ts';", false, false],
+  ['src/a/a.test.ts', "import { openDawn } from '../device/webgpu/dawn.ts';", true, false],
+  [
+    'src/a/a.test.ts',
+    "import { openDawn } from '../device/webgpu/dawn.ts';\ntest.skipIf(ON_WASM)",
+    true,
+    true,
+  ],
+  [
+    'src/architecture.test.ts',
+    "test('a', () => \"import { testDevice } from '../device/testing.ts';\");",
+    false,
+    false,
+  ],
+])('%s with %s needs a device: %s, any: %s', (file, text, any, wasm) => {
+  expect(devicesOf(file, text)).toStrictEqual({ any, wasm });
 });
 
 test('ranges', () => {

@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ON_WASM } from '../device/testing.ts';
 import { runCli } from './run.ts';
 import { fakeTerminal, writeConversations, writeModel } from './testing.ts';
 
@@ -49,7 +50,8 @@ test('a recipe is planned phase by phase, with what makes it smaller', async () 
   }
   expect(plan.peakBytes).toBe(Math.max(...plan.phases.map(({ bytes }) => bytes)));
   expect(plan.suggestions.length).toBeGreaterThan(1);
-  expect(plan).not.toHaveProperty('fits');
+  // The processor's memory ends somewhere; a GPU tells nobody.
+  expect(plan.fits).toBe(ON_WASM ? true : undefined);
 
   const limit = Math.max(...plan.suggestions.map(({ bytes }) => bytes));
   const limited = await alloy('plan', 'recipe.json', '--memory', `${limit}B`, '--json');

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { PaperDevice } from '../device/paperDevice.ts';
 import { parseConfig } from '../models/config.ts';
 import { allowedSteps, doesNotFit, fitRecipe, memorySuggestions } from './memoryAdvice.ts';
+import { memoryForecast } from './memoryForecast.ts';
+import { guardMemory } from './memoryGuard.ts';
 import { planFusion } from './memoryPlan.ts';
 import { parseRecipe } from './recipe.ts';
 
@@ -99,6 +102,45 @@ test('a table that no binding holds is met by smaller pieces of a run', async ()
   expect(fits).toBe(true);
   expect(smaller.problem).toBeUndefined();
   expect(steps.length).toBeGreaterThan(0);
+});
+
+describe('on the processor, whose memory ends at 2 GB,', () => {
+  const total = 2 ** 31 - 2 ** 26;
+  const like = {
+    info: { software: true, tuning: 'wasm' },
+    limits: { bufferBytes: 2 ** 31, bindingBytes: 2 ** 31, totalBytes: total },
+  } as const;
+  const of = (width: number) => {
+    const json = { model_type: 'llama', vocab_size: 32_000, num_hidden_layers: 16, num_attention_heads: 16 };
+    const one = parseConfig({ ...json, hidden_size: width, intermediate_size: 4 * width }, 'test');
+    const big = { name: 'big', config: one, format: () => ({ kind: 'f32' }) as const };
+    return { pivot: big, sources: [big] };
+  };
+  const guard = (width: number) =>
+    guardMemory({ device: new PaperDevice(like), onEvent: () => undefined }, recipe({ rank: 4 }), of(width));
+
+  test('a model that is too large for it is refused with how much too large it is', async () => {
+    await expect(guard(1024)).rejects.toMatchObject({
+      code: 'out-of-memory',
+      message: expect.stringMatching(
+        /would take [\d.]+ GB on the device .* only 2\.08 GB may be used; it fits with/u,
+      ),
+    });
+    await expect(guard(4096)).rejects.toMatchObject({
+      code: 'out-of-memory',
+      message: expect.stringMatching(
+        /would take [\d.]+ GB on the device .*, and even the smallest, .* too much/u,
+      ),
+    });
+  });
+
+  test('the page is told the limit and what fits', async () => {
+    const forecast = await memoryForecast(recipe({ rank: 4 }), of(1024), like);
+    expect(forecast).toMatchObject({ fits: false, limitBytes: total, smaller: { fits: true } });
+    expect(forecast.smaller?.bytes).toBeLessThanOrEqual(total);
+    const lower = recipe({ rank: 4 }, { memory: { limit: '1.5GB' } });
+    expect((await memoryForecast(lower, of(1024), like)).limitBytes).toBe(1.5e9);
+  });
 });
 
 test('limits are read in words and in bytes, and refused otherwise', () => {

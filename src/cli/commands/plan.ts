@@ -62,8 +62,10 @@ Of a model:
     const { args, terminal, shelf } = context;
     const word = args.word(0);
     const memory = args.text('memory');
-    const limit = memory === undefined ? undefined : parseBytes(memory, '--memory');
     const adapter = await adapterOf(context);
+    const asked = memory === undefined ? undefined : parseBytes(memory, '--memory');
+    const total = adapter.limits?.totalBytes ?? Number.POSITIVE_INFINITY;
+    const limit = Number.isFinite(total) ? Math.min(total, asked ?? total) : asked;
     if (/\.(ya?ml|json)$/iu.test(word) && !/(?:^|[\\/])config\.json$/iu.test(word))
       return planRecipe(context, word, adapter, limit);
     return planOfModel(context, await shelf.planned(word, terminal.folder, 'MODEL'), adapter, limit);
@@ -96,7 +98,8 @@ async function planRecipe(
   const models = fusionOnPaper(pivot, sources, data, recipe.train.maxTokens);
   const asIs = await planFusion(recipe, models, adapter);
   const suggestions = await memorySuggestions(recipe, models, adapter, asIs);
-  const limit = memory ?? recipe.memory.limit;
+  const limits = [memory, recipe.memory.limit].filter((one) => one !== undefined);
+  const limit = limits.length > 0 ? Math.min(...limits) : undefined;
   const itself =
     limit === undefined ? undefined : await fitRecipe(recipe, models, adapter, limit, allowedSteps(recipe));
   const fitted =
