@@ -1,7 +1,6 @@
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Locator, Page, TestInfo } from '@playwright/test';
-import { parseDocument } from 'yaml';
-import { artifact, chooseDevice, expect, test } from './page.ts';
+import { artifact, chooseDevice, expect, shortenRecipe, test } from './page.ts';
 
 const MINUTE = 60_000;
 /** Between two frames of a run on a software adapter. */
@@ -21,7 +20,7 @@ const BATCH = 6;
 test('the sample, from four models to a fused one that answers', async ({ page }, info) => {
   test.setTimeout(15 * MINUTE);
   await page.emulateMedia({ colorScheme: 'light', reducedMotion: 'reduce' });
-  await shortenRecipe(page);
+  await shortenRecipe(page, SHORTER);
   // One journey stays on WebGPU, though its adapter here is software.
   if (info.project.name === 'webgpu') await chooseDevice(page, 'webgpu');
   await page.goto('/');
@@ -35,16 +34,6 @@ test('the sample, from four models to a fused one that answers', async ({ page }
   await test.step('looks', () => looks(page, info));
   await test.step('reload', () => reload(page, info));
 });
-
-async function shortenRecipe(page: Page): Promise<void> {
-  await page.route('**/recipes/sample.yaml', async (route) => {
-    const { range: _, ...headers } = route.request().headers();
-    const response = await route.fetch({ headers });
-    const document = parseDocument(await response.text());
-    for (const [path, value] of SHORTER) document.setIn(path.split('.'), value);
-    await route.fulfill({ status: 200, contentType: 'text/yaml', body: document.toString() });
-  });
-}
 
 async function openStage(page: Page, title: string): Promise<void> {
   const button = page

@@ -1,4 +1,5 @@
 import { test as base, expect, type Page, type TestInfo } from '@playwright/test';
+import { parseDocument } from 'yaml';
 import type { DeviceChoice } from '../src/pipeline/deviceChoice.ts';
 
 /**
@@ -34,6 +35,20 @@ export async function chooseDevice(page: Page, choice: DeviceChoice): Promise<vo
   await page.addInitScript((one) => {
     localStorage.setItem('alloy-device', JSON.stringify({ version: 1, choice: one }));
   }, choice);
+}
+
+/** Makes the sample's recipe the same pipeline over less. */
+export async function shortenRecipe(
+  page: Page,
+  changes: readonly (readonly [path: string, value: unknown])[],
+): Promise<void> {
+  await page.route('**/recipes/sample.yaml', async (route) => {
+    const { range: _, ...headers } = route.request().headers();
+    const response = await route.fetch({ headers });
+    const document = parseDocument(await response.text());
+    for (const [path, value] of changes) document.setIn(path.split('.'), value);
+    await route.fulfill({ status: 200, contentType: 'text/yaml', body: document.toString() });
+  });
 }
 
 /** Where a screenshot goes that is kept whether the test passes or not. */

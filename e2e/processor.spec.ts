@@ -1,7 +1,7 @@
 /** Where WebGPU offers nothing: the processor computes, on threads or on one, and where it cannot either the page says so. */
 import { AxeBuilder } from '@axe-core/playwright';
 import { test as base, type Page } from '@playwright/test';
-import { artifact, chooseDevice, expect, test } from './page.ts';
+import { artifact, chooseDevice, expect, shortenRecipe, test } from './page.ts';
 
 const device = (page: Page) => page.getByRole('button', { name: /^Device:/ });
 const reason = (page: Page) => page.getByText(/^Computes on /);
@@ -106,6 +106,62 @@ test('threads that are refused leave one that computes', async ({ page }) => {
     'on one thread, since no thread could be started (workers are switched off)',
   );
   await expect(page.getByRole('button', { name: 'Run the sample' })).toBeEnabled();
+});
+
+/** Lets the page end the newest thread, as a browser does that has no memory left. */
+const MORTAL = `{
+  const threads = [];
+  const Plain = self.Worker;
+  self.Worker = class extends Plain {
+    constructor(...all) {
+      super(...all);
+      threads.push(this);
+    }
+  };
+  new BroadcastChannel('end a thread').onmessage = () => {
+    const thread = threads.at(-1);
+    thread.terminate();
+    thread.dispatchEvent(new ErrorEvent('error', { message: 'out of memory' }));
+  };
+}
+`;
+
+test('a thread that ends: a run goes on by itself, and else the page says so and opens another crew', async ({
+  page,
+}, info) => {
+  await page.route('**/assets/worker-*.js', async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: MORTAL + (await response.text()) });
+  });
+  await shortenRecipe(page, [
+    ['data.limit', 24],
+    ['data.heldoutLimit', 4],
+    ['train.steps', 12],
+    ['train.batch', 4],
+    ['train.checkpointEvery', 2],
+    ['evaluate.accuracy', false],
+  ]);
+  const endThread = () => page.evaluate(() => new BroadcastChannel('end a thread').postMessage(''));
+  await page.goto('/');
+  await page.getByRole('button', { name: 'Run the sample' }).click();
+  const status = page.getByRole('toolbar', { name: 'Run' }).getByRole('status');
+  const distilled = page.getByRole('list', { name: 'Progress' }).getByRole('progressbar', { name: 'Distil' });
+  await expect
+    .poll(async () => Number(await distilled.getAttribute('aria-valuenow')), { intervals: [50] })
+    .toBeGreaterThan(20);
+  await endThread();
+  await expect(status).toHaveText('Done');
+  await expect(device(page)).toContainText('threads)');
+  await expect(page.getByRole('region', { name: 'Report' }).locator('tbody tr').first()).toBeVisible();
+
+  await endThread();
+  const banner = page.getByRole('alert').filter({ hasText: 'The processor’s threads were lost' });
+  await expect(banner).toContainText('out of memory');
+  await expect(device(page)).toContainText('Processor lost');
+  await page.screenshot({ path: artifact(info, 'lost') });
+  await banner.getByRole('button', { name: 'Open it again' }).click();
+  await expect(device(page)).toContainText('threads)');
+  expect(await ask(page)).toContain('a second');
 });
 
 base('where neither can compute the page still opens and says what to do', async ({ page }, info) => {
