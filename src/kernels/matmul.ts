@@ -3,8 +3,8 @@
  * copy serves the forward product (NT) and the backward one (NN), and is decoded inside the tiles.
  *
  * `matmulOperand.ts` writes the code that reads operands, `matmulKernel.ts` the epilogue, `matmulTiled.ts`,
- * `matmulDirect.ts` and `matmulVector.ts` the loops, and `matmulStrategy.ts` chooses among them. Sums are f32, in a
- * fixed order, so results are the same on every run on one adapter.
+ * `matmulDirect.ts` and `matmulVector.ts` the loops, and `matmulStrategy.ts` chooses among them; `matmulPieces.ts` says what
+ * runs in WASM, whatever the strategy. Sums are f32, in a fixed order, so results are the same on every run on one adapter.
  */
 import type { Tuning } from '../device/device.ts';
 import { type Dispatch, dispatch, type Grid } from '../device/kernel.ts';

@@ -9,7 +9,7 @@ const PROBE = [
 
 /**
  * Whether the engine knows relaxed SIMD (Chrome 114, Node 21), so that it multiplies and adds in one instruction where the
- * processor has it. Products were measured 15 % faster on a processor that adds beside multiplying; where both take turns, more.
+ * processor has it. Products were measured 15 % faster in Chromium.
  */
 export function hasRelaxedSimd(): boolean {
   return WebAssembly.validate(Uint8Array.from(PROBE));

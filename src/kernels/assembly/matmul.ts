@@ -10,8 +10,8 @@ import * as the from './lib/product';
 import { scratch } from './lib/scratch';
 import { columnFactors, storeTile } from './lib/tile';
 
-/** Columns of a piece where there are few rows; `ROW_COLUMNS` of `matmulPieces.ts`, as all that follows. */
-const ROW_COLUMNS: u32 = 8;
+/** Columns of a piece where there are few rows: `FEW` of `matmulPieces.ts`, which has all of these numbers. */
+const FEW_COLUMNS: u32 = 8;
 /** A block of the output at most, and how many there must be before they are as large. */
 const ROWS: u32 = 192;
 const COLUMNS: u32 = 64;
@@ -26,7 +26,7 @@ const TURNED: usize = PANEL + <usize>(COLUMNS >>> 3) * STRIP_BYTES;
 export function matmul(slots: usize, from: u32, to: u32): void {
   the.readProduct(slots);
   if (hasFewRows()) {
-    dotColumns(from * ROW_COLUMNS, min(to * ROW_COLUMNS, the.jCount));
+    dotColumns(from * FEW_COLUMNS, min(to * FEW_COLUMNS, the.jCount));
     return;
   }
   let rows = ROWS;

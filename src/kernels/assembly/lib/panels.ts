@@ -1,6 +1,6 @@
 /**
- * The right operand in panels: strips of 8 columns j, of each the values of all r in turn. Whatever the
- * format, it is decoded on the way, so that the loop over a panel knows of f32 alone.
+ * The right operand in panels: strips of 8 columns j, of each the values of all r in turn. Whatever the format, it is decoded
+ * on the way, so that the loop over a panel knows of f32 alone. The left operand of TN is packed alike.
  */
 import { gather, halvesToFloats, highHalves, lowHalves, storeTransposed } from './decode';
 import { FOUR_BYTES, STEP_BYTES } from './multiply';
@@ -10,7 +10,6 @@ import * as the from './product';
 export const DEPTH: u32 = 384;
 /** Bytes of a strip; a little more than its steps, as strides of a power of two fall on the same lines of a cache. */
 export const STRIP_BYTES: usize = <usize>DEPTH * STEP_BYTES + 64;
-
 /** The same for four rows of the left operand. */
 export const FOURS_BYTES: usize = <usize>DEPTH * FOUR_BYTES + 64;
 
