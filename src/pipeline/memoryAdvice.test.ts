@@ -110,23 +110,25 @@ describe('on the processor, whose memory ends at 2 GB,', () => {
     info: { software: true, tuning: 'wasm' },
     limits: { bufferBytes: 2 ** 31, bindingBytes: 2 ** 31, totalBytes: total },
   } as const;
+  const least = { rank: 4, batch: 1, maxTokens: 100, matrices: ['q', 'v'], recompute: 'on' };
+  const few = recipe(least);
   const of = (width: number) => {
-    const json = { model_type: 'llama', vocab_size: 32_000, num_hidden_layers: 16, num_attention_heads: 16 };
+    const json = { model_type: 'llama', vocab_size: 32_000, num_hidden_layers: 4, num_attention_heads: 16 };
     const one = parseConfig({ ...json, hidden_size: width, intermediate_size: 4 * width }, 'test');
     const big = { name: 'big', config: one, format: () => ({ kind: 'f32' }) as const };
     return { pivot: big, sources: [big] };
   };
   const guard = (width: number) =>
-    guardMemory({ device: new PaperDevice(like), onEvent: () => undefined }, recipe({ rank: 4 }), of(width));
+    guardMemory({ device: new PaperDevice(like), onEvent: () => undefined }, few, of(width));
 
   test('a model that is too large for it is refused with how much too large it is', async () => {
-    await expect(guard(1024)).rejects.toMatchObject({
+    await expect(guard(2048)).rejects.toMatchObject({
       code: 'out-of-memory',
       message: expect.stringMatching(
         /would take [\d.]+ GB on the device .* only 2\.08 GB may be used; it fits with/u,
       ),
     });
-    await expect(guard(4096)).rejects.toMatchObject({
+    await expect(guard(10_240)).rejects.toMatchObject({
       code: 'out-of-memory',
       message: expect.stringMatching(
         /would take [\d.]+ GB on the device .*, and even the smallest, .* too much/u,
@@ -135,11 +137,11 @@ describe('on the processor, whose memory ends at 2 GB,', () => {
   });
 
   test('the page is told the limit and what fits', async () => {
-    const forecast = await memoryForecast(recipe({ rank: 4 }), of(1024), like);
+    const forecast = await memoryForecast(few, of(2048), like);
     expect(forecast).toMatchObject({ fits: false, limitBytes: total, smaller: { fits: true } });
     expect(forecast.smaller?.bytes).toBeLessThanOrEqual(total);
-    const lower = recipe({ rank: 4 }, { memory: { limit: '1.5GB' } });
-    expect((await memoryForecast(lower, of(1024), like)).limitBytes).toBe(1.5e9);
+    const lower = recipe(least, { memory: { limit: '1.5GB' } });
+    expect((await memoryForecast(lower, of(2048), like)).limitBytes).toBe(1.5e9);
   });
 });
 

@@ -26,8 +26,9 @@ export async function memoryForecast(
   models: FusionOnPaper,
   adapter: PlannedAdapter,
 ): Promise<MemoryForecast> {
+  const { limit } = recipe.memory;
   const total = adapter.limits?.totalBytes ?? Number.POSITIVE_INFINITY;
-  const most = Math.min(recipe.memory.limit ?? Number.POSITIVE_INFINITY, total);
+  const most = Math.min(limit ?? Number.POSITIVE_INFINITY, total);
   const itself = await fitRecipe(recipe, models, adapter, most, allowedSteps(recipe));
   const { plan } = itself;
   const smaller = itself.fits ? undefined : await fitRecipe(itself.recipe, models, adapter, most);
@@ -37,7 +38,8 @@ export async function memoryForecast(
     fits: itself.fits,
     chosen: itself.steps.map(told),
     suggestions: await memorySuggestions(itself.recipe, models, adapter, plan),
-    ...(Number.isFinite(most) && { limitBytes: most }),
+    // What the device itself has is worth a word only where it is not enough.
+    ...(Number.isFinite(most) && (limit !== undefined || !itself.fits) && { limitBytes: most }),
     ...(plan.problem !== undefined && { problem: plan.problem }),
     ...(smaller && {
       smaller: { fits: smaller.fits, bytes: smaller.plan.peak.bytes, steps: smaller.steps.map(told) },
