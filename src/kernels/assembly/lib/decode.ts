@@ -1,22 +1,13 @@
 /** From packed words to f32, four at a time. */
-
-/** Half floats in the low halves of four words; what is above them must be zero. */
-export function halvesToFloats(halves: v128): v128 {
-  const magnitude = v128.and(halves, i32x4.splat(0x7fff));
-  const sign = i32x4.shl(v128.xor(halves, magnitude), 16);
-  // Moves the exponent's bias from 15 to 127; exact for numbers below the normal ones, too.
-  const scaled = f32x4.mul(i32x4.shl(magnitude, 13), f32x4.splat(5.192296858534828e33));
-  const beyond = v128.and(i32x4.gt_s(magnitude, i32x4.splat(0x7bff)), i32x4.splat(0x7f800000));
-  return v128.or(v128.or(scaled, beyond), sign);
-}
+import { halves4 } from './halves';
 
 /** The low halves of four words. */
 export function lowHalves(words: v128): v128 {
-  return halvesToFloats(v128.and(words, i32x4.splat(0xffff)));
+  return halves4(v128.and(words, i32x4.splat(0xffff)));
 }
 
 export function highHalves(words: v128): v128 {
-  return halvesToFloats(i32x4.shr_u(words, 16));
+  return halves4(i32x4.shr_u(words, 16));
 }
 
 /** Four words, one of every row. */

@@ -4,7 +4,8 @@
  * computed in whole numbers, eight products an instruction: x in units of 2^-30 of what its group reaches, finer than f32 has
  * it there, as 2^15 high + low. Neither part overflows, since the codes of a group add up to less than 2^14.
  */
-import { halvesToFloats, highHalves, lowHalves, storeTransposed } from './decode';
+import { highHalves, lowHalves, storeTransposed } from './decode';
+import { halves4 } from './halves';
 import * as the from './product';
 import { dispatchNumber, scratch } from './scratch';
 import { columnFactors, storeTile } from './tile';
@@ -298,7 +299,7 @@ function finiteToFloats(halves: v128): v128 {
 
 function addHalves(sum: f32, x: usize, row: usize, count: u32): f32 {
   for (let one: usize = 0; one < count; one++) {
-    const value = halvesToFloats(i32x4.splat(<i32>load<u16>(row + (one << 1))));
+    const value = halves4(i32x4.splat(<i32>load<u16>(row + (one << 1))));
     sum += f32x4.extract_lane(value, 0) * load<f32>(x + (one << 2));
   }
   return sum;

@@ -2,7 +2,8 @@
  * The right operand in panels: strips of 8 columns j, of each the values of all r in turn. Whatever the format, it is decoded
  * on the way, so that the loop over a panel knows of f32 alone. The left operand of TN is packed alike.
  */
-import { gather, halvesToFloats, highHalves, lowHalves, storeTransposed } from './decode';
+import { gather, highHalves, lowHalves, storeTransposed } from './decode';
+import { halves4 } from './halves';
 import { FOUR_BYTES, STEP_BYTES } from './multiply';
 import * as the from './product';
 
@@ -184,13 +185,13 @@ function copyHalves(into: usize, row: usize, columns: u32, factor: f32): void {
   const whole = columns & ~7;
   for (let column: u32 = 0; column < whole; column += 8) {
     const halves = v128.load(row);
-    v128.store(into, f32x4.mul(halvesToFloats(i32x4.extend_low_i16x8_u(halves)), factors));
-    v128.store(into, f32x4.mul(halvesToFloats(i32x4.extend_high_i16x8_u(halves)), factors), 16);
+    v128.store(into, f32x4.mul(halves4(i32x4.extend_low_i16x8_u(halves)), factors));
+    v128.store(into, f32x4.mul(halves4(i32x4.extend_high_i16x8_u(halves)), factors), 16);
     row += 16;
     into += STRIP_BYTES;
   }
   for (let column = whole; column < columns; column++) {
-    const value = halvesToFloats(i32x4.splat(<i32>load<u16>(row)));
+    const value = halves4(i32x4.splat(<i32>load<u16>(row)));
     store<f32>(into, f32x4.extract_lane(value, 0) * factor);
     row += 2;
     into += 4;
