@@ -33,6 +33,7 @@ test('the sample, from four models to a fused one that answers', async ({ page }
   await test.step('chat', () => chat(page, info));
   await test.step('looks', () => looks(page, info));
   await test.step('reload', () => reload(page, info));
+  if (info.project.name === 'webgpu') await test.step('the other device', () => otherDevice(page));
 });
 
 async function openStage(page: Page, title: string): Promise<void> {
@@ -284,4 +285,24 @@ async function reload(page: Page, info: TestInfo): Promise<void> {
   await expect(page.getByRole('grid', { name: /^Merge weights of / })).toHaveCount(3);
   await expect(page.getByRole('status', { name: 'Probe' }).locator('strong')).toHaveText(/^\d\.\d{4}$/);
   await shot(page, info, 'reloaded');
+}
+
+/** The fusion moves to the processor, where the fused model is the same up to rounding. */
+async function otherDevice(page: Page): Promise<void> {
+  const probe = page.getByRole('status', { name: 'Probe' }).locator('strong');
+  const before = Number(await probe.textContent());
+  await page.getByRole('button', { name: /^Device:/ }).click();
+  await page.getByRole('menuitemradio', { name: /^Processor/ }).click();
+  await expect(page.getByRole('button', { name: /^Device: The processor/ })).toBeVisible();
+  const off = async () => Math.abs(Number(await probe.textContent()) - before);
+  const cell = page
+    .getByRole('grid', { name: /^Merge weights of / })
+    .first()
+    .getByRole('gridcell')
+    .first();
+  await cell.click();
+  await setWeight(page, 6);
+  await expect.poll(off).toBeGreaterThan(2e-3);
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await expect.poll(off).toBeLessThan(5e-4);
 }

@@ -87,6 +87,22 @@ test('a browser that grants no memory is told in a sentence; one that grants les
   }
 });
 
+test('a machine that has no more is told like a limit, and nothing is lost by it', () => {
+  const memory = fresh(1000);
+  const first = memory.take(PAGE, 'first');
+  const { grow } = memory.memory;
+  memory.memory.grow = () => {
+    throw new RangeError('failed to grow memory');
+  };
+  expect(() => memory.take(50 * PAGE, 'huge')).toThrow(
+    expect.objectContaining({ code: 'out-of-memory', message: expect.stringContaining('"huge"') }),
+  );
+  memory.give(first);
+  expect(memory.take(PAGE, 'again')).toBe(first);
+  memory.memory.grow = grow;
+  expect(memory.take(50 * PAGE, 'huge')).toBeGreaterThan(first);
+});
+
 type Step = { readonly take: number } | { readonly give: number };
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ take: fc.integer({ min: 0, max: 40_000 }) }) },
