@@ -14,7 +14,14 @@ import type { Dispatch } from '../device/kernel.ts';
 import type { Activation } from '../kernels/activation.ts';
 import type { NTDispatch } from '../kernels/matmul.ts';
 import { ropeIntoCache } from '../kernels/ropeIntoCache.ts';
-import { MOST_ROWS, type RowProducts, rowProducts, rowProductsBuffers } from '../kernels/rowProducts.ts';
+import {
+  fusingPays,
+  MOST_ROWS,
+  type RowProducts,
+  rowProducts,
+  rowProductsBuffers,
+  takesNorm,
+} from '../kernels/rowProducts.ts';
 import { formatName } from '../kernels/weightFormat.ts';
 import { required } from '../util/errors.ts';
 import { written } from './recompute.ts';
@@ -29,9 +36,9 @@ export interface FuseOptions {
   readonly storageBuffers: number;
 }
 
-/** The same computation in fewer dispatches. In WASM starting one costs next to nothing, so they stay as they are. */
+/** The same computation in fewer dispatches, where that is faster. */
 export function fuseRows(dispatches: readonly One[], options: FuseOptions): One[] {
-  return options.tuning === 'wasm' ? [...dispatches] : fuseProducts(fuseCaches(dispatches), options);
+  return fusingPays(options.tuning) ? fuseProducts(fuseCaches(dispatches), options) : [...dispatches];
 }
 
 function productOf(one: One | undefined): Product | undefined {
@@ -111,7 +118,7 @@ function fuseProducts(dispatches: readonly One[], options: FuseOptions): One[] {
         left[gated] = undefined;
       }
     }
-    const before = options.tuning === 'gpu' ? normBefore(left, index, members, touching) : undefined;
+    const before = takesNorm(options.tuning) ? normBefore(left, index, members, touching) : undefined;
     if (before !== undefined) {
       const { buffers, params } = required(left[before], 'norm');
       const norm = {

@@ -33,6 +33,16 @@ export const TILE_SLICED: TiledPlan = { ...TILE_NT, tileRows: 32, tileCols: 32, 
 /** Sixteen slices of a tiny tile, for the gradients of LoRA matrices: a few columns out of thousands of rows. */
 const TILE_SLIVER: TiledPlan = { ...TILE_NT, tileRows: 16, tileCols: 16, depth: 8, slices: 16 };
 
+/**
+ * Rows of the passes that read a prompt, largest first; a shorter rest goes through the smallest that holds it. Many rows
+ * share the work of unpacking weights, padding is work for nothing.
+ */
+export const PROMPT_ROWS: Readonly<Record<Tuning, readonly number[]>> = {
+  gpu: [128],
+  software: [32],
+  wasm: [128, 32],
+};
+
 /** Picks the kernel for an adapter and a shape. `weightBits`: what an element of the right operand takes. */
 export function chooseStrategy(
   tuning: Tuning,

@@ -54,6 +54,16 @@ export interface RowProducts<B> {
 /** Rows that one dispatch takes at most: more are faster in tiles. */
 export const MOST_ROWS = 2;
 
+/** Whether fewer dispatches are faster: in WASM starting one costs next to nothing. */
+export function fusingPays(tuning: Tuning): boolean {
+  return tuning !== 'wasm';
+}
+
+/** Whether the kernels take the norm before the products along. */
+export function takesNorm(tuning: Tuning): boolean {
+  return tuning === 'gpu';
+}
+
 /** Storage buffers that such a dispatch binds. */
 export function rowProductsBuffers<B>({ parts, norm, gate }: Omit<RowProducts<B>, 'x' | 'm' | 'k'>): number {
   const bound = parts.map(
@@ -74,7 +84,7 @@ export function rowProductsBuffers<B>({ parts, norm, gate }: Omit<RowProducts<B>
 export function rowProducts<B>(products: RowProducts<B>, tuning: Tuning): Dispatch<B> {
   const { x, m, k, parts, norm, gate } = products;
   const [first] = parts;
-  if (!first || m > MOST_ROWS || (norm && (m > 1 || tuning !== 'gpu')) || (gate && parts.length !== 2)) {
+  if (!first || m > MOST_ROWS || (norm && (m > 1 || !takesNorm(tuning))) || (gate && parts.length !== 2)) {
     throw new AlloyError('internal', `no kernel for ${m} rows of ${parts.length} products`);
   }
   const { format } = first.weight;

@@ -9,6 +9,7 @@ import { type Planned, plan, SlotPool } from '../graph/plan.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { softCap } from '../kernels/elementwise.ts';
 import { embeddingForward } from '../kernels/embedding.ts';
+import { PROMPT_ROWS } from '../kernels/matmulStrategy.ts';
 import { MOST_ROWS } from '../kernels/rowProducts.ts';
 import { SETTINGS_WORDS, sampleNext, settingsWords } from '../kernels/sampleNext.ts';
 import { MAX_TOP_K, topK } from '../kernels/topK.ts';
@@ -73,6 +74,7 @@ export class Generator {
   readonly #settings: Tensor;
   readonly #ahead: number;
   readonly #readback: Readback;
+  /** From the one of most rows to that of one. */
   readonly #passes: readonly Pass[];
   #read: number[] = [];
 
@@ -106,8 +108,10 @@ export class Generator {
     this.#settings = this.#own('sampling settings', SETTINGS_WORDS);
     this.#ahead = options.ahead ?? AHEAD[device.info.software ? 'software' : 'gpu'];
     this.#readback = device.readback(required(this.#row.home, 'row'), this.#ahead + 2);
-    const prefill = Math.min(options.capacity, device.info.software ? 32 : 128);
-    this.#passes = (prefill > 1 ? [prefill, 1] : [1]).map((rows) => this.#makePass(rows));
+    const rows = new Set(
+      [...PROMPT_ROWS[device.info.tuning], 1].map((most) => Math.min(most, options.capacity)),
+    );
+    this.#passes = [...rows].map((count) => this.#makePass(count));
   }
 
   /** Tokens that the cache holds. */
@@ -218,7 +222,8 @@ export class Generator {
   /** Reads tokens that the cache lacks. @returns the row after the last one, as it will be read */
   #submitTokens(tokens: readonly number[]): Promise<ArrayBuffer> {
     for (let from = 0; ; ) {
-      const pass = required(tokens.length - from > 1 ? this.#passes[0] : this.#passes.at(-1), 'pass');
+      const left = tokens.length - from;
+      const pass = required(this.#passes.findLast(({ rows }) => rows >= left) ?? this.#passes[0], 'pass');
       const part = tokens.slice(from, from + pass.rows);
       const padded = new Uint32Array(pass.rows);
       padded.set(part);
