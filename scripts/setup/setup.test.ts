@@ -130,6 +130,7 @@ describe('the summary', () => {
 test.each([
   ['src/kernels/a.test.ts', "import { testDevice } from '../device/testing.ts';", true, true],
   ['src/kernels/a.test.ts', "import {\n  testDevice,\n} from '../device/testing.ts';", true, true],
+  ['bench/a.test.ts', "import { provideNavigatorGpu } from './navigatorGpu.ts';", true, false],
   ['src/formats/a.test.ts', "import { bytes } from './testing.ts';", false, false],
   ['src/device/a.test.ts', "import { testDevice } from '../testing.ts';", true, true],
   ['src/cli/a.test.ts', "import { runCli } from './run.ts';", true, true],

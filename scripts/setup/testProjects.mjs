@@ -7,11 +7,11 @@ const importOf = (modules) => new RegExp(String.raw`^(?:import .*|\} )from '[^']
 
 /** Of tests everywhere, and of those in a folder: what opens a device, or runs what does. */
 const OPENERS = [
-  { folder: '', imports: importOf('device/testing|/dawn|matmulTesting') },
+  { folder: '', imports: importOf('device/testing|/dawn|/navigatorGpu|matmulTesting') },
   { folder: 'src/device/', imports: importOf(String.raw`\.\./testing`) },
   { folder: 'src/cli/', imports: importOf(String.raw`\./run`) },
 ];
-const WEBGPU = importOf(String.raw`webgpu/\w+|/dawn|webGpuDevice`);
+const WEBGPU = importOf(String.raw`webgpu/\w+|/dawn|/navigatorGpu`);
 /** A test that says itself what it does on which device, or opens whichever it is run for. */
 const EITHER = /\bON_WASM\b|\bopenTestDevice\b/;
 

@@ -58,6 +58,7 @@ export function DeviceSwitch() {
               key={one}
               value={one}
               closeMenuOnClick
+              data-autofocus={one === choice || undefined}
               disabled={busy || !usable(one, report)}
               checkIcon={<Icon name="check" size={13} />}
             >
