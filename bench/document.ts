@@ -12,7 +12,10 @@ const words = (row: TargetRow) => {
   return reached === undefined ? '' : reached ? 'reached' : 'missed';
 };
 
-export function adapterSection(report: BenchReport, rows: readonly TargetRow[], day: string): string {
+/** What a section says of the machine. */
+export type Measured = Pick<BenchReport, 'adapter' | 'node' | 'cores' | 'load' | 'versions'>;
+
+export function adapterSection(report: Measured, rows: readonly TargetRow[], day: string): string {
   const peers = Object.entries(report.versions)
     .map((entry) => entry.join(' '))
     .join(', ');
@@ -41,7 +44,7 @@ export function withSection(document: string, adapter: string, section: string):
   return `${document.slice(0, from)}${block}${document.slice(to + end.length)}`;
 }
 
-export function writeSection(file: string, report: BenchReport, rows: readonly TargetRow[]): void {
+export function writeSection(file: string, report: Measured, rows: readonly TargetRow[]): void {
   const known = existsSync(file) ? readFileSync(file, 'utf8') : '# Performance\n';
   const day = new Date().toISOString().slice(0, 10);
   writeFileSync(file, withSection(known, report.adapter, adapterSection(report, rows, day)));

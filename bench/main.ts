@@ -34,6 +34,7 @@ import { LARGE, SMALL } from './trainCase.ts';
 import { benchWasm } from './wasm.ts';
 import { ENGINES, serveEngine } from './worker.ts';
 
+const DOCUMENT = join('docs', 'performance.md');
 const PROGRAM = fileURLToPath(import.meta.url);
 /** Where engines have something to say. */
 const ABLE: Readonly<Record<'step' | 'f32' | 'q4' | 'decode', readonly string[]>> = {
@@ -163,12 +164,13 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (args[0] === 'wasm') {
-    const { seconds } = readOptions(args.slice(1), Object.keys(ENGINES));
+    const { seconds, quick } = readOptions(args.slice(1), Object.keys(ENGINES));
     const webgpu = await describeAdapter().then(
       () => true,
       () => false,
     );
-    return benchWasm(PROGRAM, { seconds, webgpu }, print);
+    const document = quick ? undefined : DOCUMENT;
+    return benchWasm(PROGRAM, { seconds, webgpu, document }, print);
   }
   const options = readOptions(args, Object.keys(ENGINES));
   const machine = { cores: availableParallelism(), load: loadavg()[0] ?? 0 };
@@ -219,9 +221,8 @@ function write(report: BenchReport, options: Options): void {
   const picture = `${options.out.replace(/\.json$/, '')}.svg`;
   writeFileSync(options.out, `${JSON.stringify({ ...report, targets: rows }, undefined, 2)}\n`);
   writeFileSync(picture, targetChart(rows, report.adapter));
-  const document = join('docs', 'performance.md');
-  const kept = options.whole && existsSync(document) ? [document] : [];
-  if (kept.length > 0) writeSection(document, report, rows);
+  const kept = options.whole && existsSync(DOCUMENT) ? [DOCUMENT] : [];
+  if (kept.length > 0) writeSection(DOCUMENT, report, rows);
   print(`\nWritten to ${[options.out, picture, ...kept].join(', ')}`);
 }
 

@@ -6,7 +6,7 @@ export type Part = (typeof PARTS)[number];
 
 export function usage(engines: readonly string[]): string {
   return `npm run bench [-- OPTIONS]       the engine on WebGPU against others
-npm run bench -- wasm [--seconds N]  the WASM device against the WebAssembly of others
+npm run bench -- wasm [--seconds N | --quick]  the WASM device against the WebAssembly of others
   --only a,b            of ${PARTS.join(', ')} (default: all)
   --engines a,b         of ${engines.join(', ')} (default: all)
   --seconds N           time for the rounds of a train step (default 60)

@@ -2,8 +2,9 @@
  * `npm run bench -- wasm`: the WASM device against the WebAssembly of others, on one thread and on all of them, and
  * against our own WebGPU. Every engine has a process of its own; those of one comparison take turns.
  */
-import { availableParallelism, loadavg } from 'node:os';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import { DECODE } from './decodeCase.ts';
+import { writeSection } from './document.ts';
 import type { MatmulCase } from './engine.ts';
 import { inChromium } from './inChromium.ts';
 import { type Failure, measureMatmul, measureStep, type Suite } from './measure.ts';
@@ -15,6 +16,7 @@ import type { AskedEngine } from './requests.ts';
 import { type Target, WEBGPU, wasmOn } from './target.ts';
 import { digits, type TargetRow } from './targetRow.ts';
 import { SMALL } from './trainCase.ts';
+import { ENGINES } from './worker.ts';
 
 const F32: MatmulCase = { name: 'f32 1024³', rows: 1024, outputs: 1024, inputs: 1024, weights: 'f32' };
 const PRODUCTS: readonly MatmulCase[] = [
@@ -29,6 +31,8 @@ const OWN_WEBGPU = 'alloy on WebGPU';
 
 export interface WasmOptions {
   readonly seconds: number;
+  /** The document that keeps the table; none of a quick run. */
+  readonly document: string | undefined;
   /** Whether a WebGPU adapter is there to compare with. */
   readonly webgpu: boolean;
 }
@@ -46,6 +50,7 @@ class Comparison {
   readonly #program: string;
   readonly #print: (text: string) => void;
   readonly failures: Failure[] = [];
+  readonly versions: Record<string, string> = {};
 
   constructor(program: string, print: (text: string) => void) {
     this.#program = program;
@@ -124,7 +129,8 @@ class Comparison {
       for (const [name, target, label] of wanted) {
         const engine = new RemoteEngine(this.#program, name, { target, ...(label && { label }) });
         engines.push(engine);
-        await engine.ask({ kind: 'open' });
+        const { version = '' } = await engine.ask({ kind: 'open' });
+        if (name in ENGINES) this.versions[name] = version;
       }
       const suite = await measure(engines);
       this.failures.push(...suite.failures);
@@ -212,11 +218,12 @@ function forwardShare({ forwardMs, matmuls }: Figures): Pick<TargetRow, 'value' 
 /** @returns the exit code */
 export async function benchWasm(
   program: string,
-  { seconds, webgpu }: WasmOptions,
+  { seconds, webgpu, document }: WasmOptions,
   print: (text: string) => void,
 ): Promise<number> {
   const threads = availableParallelism();
-  print(loadWords({ cores: threads, load: loadavg()[0] ?? 0 }));
+  const machine = { cores: threads, load: loadavg()[0] ?? 0 };
+  print(loadWords(machine));
   const comparison = new Comparison(program, print);
   const many = await comparison.measure(threads, seconds, webgpu ? [[OURS, WEBGPU, OWN_WEBGPU]] : []);
   const one = await comparison.measure(1, seconds, []);
@@ -233,6 +240,14 @@ export async function benchWasm(
     } as const,
   ];
   print(`\n${targetTable(rows)}`);
+  const adapter = `The processor (${cpus()[0]?.model.trim() ?? 'unknown'}) through WebAssembly`;
+  if (document !== undefined) {
+    writeSection(
+      document,
+      { adapter, node: process.version, ...machine, versions: comparison.versions },
+      rows,
+    );
+  }
   for (const { engine, what, reason } of comparison.failures) print(`\nFAILED ${engine}, ${what}: ${reason}`);
   return comparison.failures.length > 0 ? 1 : 0;
 }
