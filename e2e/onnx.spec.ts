@@ -1,4 +1,4 @@
-/** ONNX sources in a browser: on the engine's own GPU device, on another one, on the CPU; and none of it before it is needed. */
+/** ONNX sources in a browser: on the engine's own GPU device, on another one, on the CPU beside either device; and none of it before it is needed. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'vite';
@@ -48,14 +48,15 @@ test('the page fetches nothing of the runtime before it is needed', async ({ pag
   expect(asked.filter((path) => /onnx|\/ort/u.test(path))).toStrictEqual([]);
 });
 
-const places = [
-  ['shared', "on the engine's GPU device"],
-  ['own', 'on a GPU device of its own'],
-  ['wasm', 'on the CPU'],
+const cases = [
+  ['webgpu', ['shared'], "on the engine's GPU device"],
+  ['webgpu', ['own'], 'on a GPU device of its own'],
+  ['webgpu', ['wasm'], 'on the CPU'],
+  ['wasm', ['shared', 'own', 'wasm'], 'on the CPU'],
 ] as const;
 
-for (const [place, words] of places) {
-  test(`rows through onnxruntime-web are ours: ${place}`, async ({ page }) => {
+for (const [device, places, words] of cases) {
+  test(`rows through onnxruntime-web are ours: ${device}, ${places.join(', ')}`, async ({ page }) => {
     await page.route('**/onnx-harness/**', async (route) => {
       const name = new URL(route.request().url()).pathname.replace(/^.*\/onnx-harness\//u, '');
       const body =
@@ -72,12 +73,15 @@ for (const [place, words] of places) {
     });
     await page.goto('./onnx-harness/index.html');
     await page.waitForFunction(() => 'compareOnnx' in globalThis);
-    const { status, largestDifference } = await page.evaluate((one) => {
-      const { compareOnnx } = globalThis as unknown as {
-        compareOnnx(places: readonly string[]): Promise<OnnxComparison>;
-      };
-      return compareOnnx([one]);
-    }, place);
+    const { status, largestDifference } = await page.evaluate(
+      ([kind, some]) => {
+        const { compareOnnx } = globalThis as unknown as {
+          compareOnnx(device: string, places: readonly string[]): Promise<OnnxComparison>;
+        };
+        return compareOnnx(kind, some);
+      },
+      [device, places] as const,
+    );
     expect(status).toContain(words);
     expect(largestDifference).toBeLessThan(1e-3);
   });

@@ -1,10 +1,14 @@
 /** What `onnx.spec.ts` runs in the page: rows of one model through our decoder and through onnxruntime-web. */
 import onnxWasm from 'onnxruntime-web/ort-wasm-simd-threaded.asyncify.wasm?url';
+import type { Device } from '../src/device/device.ts';
+import { WasmDevice } from '../src/device/wasm/wasmDevice.ts';
+import { webWasmHost } from '../src/device/wasm/webWasmHost.ts';
 import { WebGpuDevice } from '../src/device/webgpu/webGpuDevice.ts';
 import { loadOnnx } from '../src/models/onnxModel.ts';
 import type { OnnxPlace } from '../src/models/onnxRuntime.ts';
 import { rowScorer } from '../src/models/rowScorer.ts';
 import type { ScoredRows } from '../src/models/scorer.ts';
+import type { DeviceKind } from '../src/pipeline/deviceChoice.ts';
 import { loadModel, openFolder } from '../src/pipeline/openModel.ts';
 import type { FileSource } from '../src/util/fileSource.ts';
 import { provideOnnxHost } from '../src/util/onnxHost.ts';
@@ -33,9 +37,9 @@ function difference(a: ScoredRows, b: ScoredRows): number {
   );
 }
 
-async function compare(places: readonly OnnxPlace[]): Promise<OnnxComparison> {
+async function compare(kind: DeviceKind, places: readonly OnnxPlace[]): Promise<OnnxComparison> {
   provideOnnxHost({ wasm: async () => new URL(onnxWasm, location.href).href });
-  const device = await WebGpuDevice.open();
+  const device: Device = kind === 'wasm' ? await WasmDevice.open(webWasmHost()) : await WebGpuDevice.open();
   const own = await openFolder('own', 'tiny', fetched);
   const frozen = await openFolder('frozen', 'tiny', fetched, 'onnx/model.onnx');
   const rows = async (loaded: Awaited<ReturnType<typeof loadModel>>): Promise<ScoredRows> => {
