@@ -37,6 +37,22 @@ export async function chooseDevice(page: Page, choice: DeviceChoice): Promise<vo
   }, choice);
 }
 
+/** As in a browser without WebGPU: the engine's worker has no `navigator.gpu`. */
+export const WITHOUT_GPU = "Reflect.deleteProperty(WorkerNavigator.prototype, 'gpu');\n";
+
+/** Runs a script before that of the engine's worker. */
+export async function beforeWorker(
+  page: Page,
+  script: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await page.route('**/assets/worker-*.js', async (route) => {
+    const response = await route.fetch();
+    const headers = { ...response.headers(), ...more };
+    await route.fulfill({ response, headers, body: script + (await response.text()) });
+  });
+}
+
 /** Makes the sample's recipe the same pipeline over less. */
 export async function shortenRecipe(
   page: Page,

@@ -1,19 +1,10 @@
 /** Where WebGPU offers nothing: the processor computes, on threads or on one, and where it cannot either the page says so. */
 import { AxeBuilder } from '@axe-core/playwright';
 import { test as base, type Page } from '@playwright/test';
-import { artifact, chooseDevice, expect, shortenRecipe, test } from './page.ts';
+import { artifact, beforeWorker, chooseDevice, expect, shortenRecipe, test, WITHOUT_GPU } from './page.ts';
 
 const device = (page: Page) => page.getByRole('button', { name: /^Device:/ });
 const reason = (page: Page) => page.getByText(/^Computes on /);
-
-/** As in a browser without WebGPU: its worker has no `navigator.gpu`. */
-async function withoutGpu(page: Page): Promise<void> {
-  await page.route('**/assets/worker-*.js', async (route) => {
-    const response = await route.fetch();
-    const body = `Reflect.deleteProperty(WorkerNavigator.prototype, 'gpu');\n${await response.text()}`;
-    await route.fulfill({ response, body });
-  });
-}
 
 /** Answers to the pivot's first question, with what the columns say of their speed. */
 async function ask(page: Page): Promise<string> {
@@ -29,7 +20,7 @@ async function ask(page: Page): Promise<string> {
 test('without WebGPU the processor computes on threads, says why, and can be told to', async ({
   page,
 }, info) => {
-  await withoutGpu(page);
+  await beforeWorker(page, WITHOUT_GPU);
   await page.goto('/');
   await expect(reason(page)).toHaveText(
     /^Computes on the processor \(WebAssembly, \d+ threads\): this browser has no WebGPU\.$/u,
@@ -64,18 +55,21 @@ test('a GPU that was chosen and is not there leads to the processor, with a word
   page,
 }) => {
   await chooseDevice(page, 'webgpu');
+  await beforeWorker(page, WITHOUT_GPU);
   await page.goto('/');
-  await expect(reason(page)).toContainText('the GPU was chosen, but WebGPU found no graphics adapter');
+  await expect(reason(page)).toContainText('the GPU was chosen, but this browser has no WebGPU');
   expect(await ask(page)).toContain('a second');
 });
 
 test('a page that is not isolated computes on one thread, with the same answer, and says so', async ({
   page,
 }) => {
+  await chooseDevice(page, 'wasm');
   await page.goto('/');
   await expect(reason(page)).toContainText('threads)');
   const answers = [await ask(page)];
   const stripped = await page.context().newPage();
+  await chooseDevice(stripped, 'wasm');
   await stripped.route('**/*', async (route) => {
     const response = await route.fetch();
     const headers = Object.fromEntries(
@@ -86,7 +80,7 @@ test('a page that is not isolated computes on one thread, with the same answer, 
   await stripped.goto('/');
   expect(await stripped.evaluate(() => crossOriginIsolated)).toBe(false);
   await expect(reason(stripped)).toHaveText(
-    /^Computes on the processor \(WebAssembly, one thread\): .*; on one thread, since the page is not cross-origin isolated\.$/u,
+    /^Computes on the processor \(WebAssembly, one thread\): chosen by hand; on one thread, since the page is not cross-origin isolated\.$/u,
   );
   answers.push(await ask(stripped));
   const [threads, alone] = answers.map((text) => text.replace(/[\d,]+ a second.*$/su, ''));
@@ -95,11 +89,7 @@ test('a page that is not isolated computes on one thread, with the same answer, 
 });
 
 base('threads that a content security policy refuses leave one that computes', async ({ page }) => {
-  await page.route('**/assets/worker-*.js', async (route) => {
-    const response = await route.fetch();
-    const headers = { ...response.headers(), 'content-security-policy': "worker-src 'self'" };
-    await route.fulfill({ response, headers });
-  });
+  await beforeWorker(page, WITHOUT_GPU, { 'content-security-policy': "worker-src 'self'" });
   await page.goto('/');
   await expect(reason(page)).toContainText(/on one thread, since no thread could be started \(.+\)\.$/u);
   expect(await ask(page)).toContain('a second');
@@ -126,10 +116,7 @@ const MORTAL = `{
 test('a thread that ends: a run goes on by itself, and else the page says so and opens another crew', async ({
   page,
 }, info) => {
-  await page.route('**/assets/worker-*.js', async (route) => {
-    const response = await route.fetch();
-    await route.fulfill({ response, body: MORTAL + (await response.text()) });
-  });
+  await beforeWorker(page, WITHOUT_GPU + MORTAL);
   await shortenRecipe(page, [
     ['data.limit', 24],
     ['data.heldoutLimit', 4],
@@ -162,9 +149,10 @@ test('a thread that ends: a run goes on by itself, and else the page says so and
 });
 
 base('where neither can compute the page still opens and says what to do', async ({ page }, info) => {
+  await beforeWorker(page, WITHOUT_GPU);
   await page.route('**/assets/kernels*.wasm', (route) => route.fulfill({ status: 404 }));
   await page.goto('/');
-  await expect(page.getByText(/^Nothing here can compute: WebGPU found no/u)).toBeVisible();
+  await expect(page.getByText(/^Nothing here can compute: this browser has no WebGPU/u)).toBeVisible();
   await expect(page.getByRole('listitem').filter({ hasText: /chrome:\/\/flags/u })).toBeVisible();
   await expect(page.getByRole('navigation').first()).toBeVisible();
   await expect(device(page)).toContainText('No usable device');
