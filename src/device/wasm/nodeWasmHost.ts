@@ -50,13 +50,14 @@ export function nodeWasmHost(threads = availableParallelism(), folder = FOLDER):
     spawn(start, { told, failed }) {
       const worker = new Worker(SCRIPT, { eval: true, name: 'alloy' });
       let ending = false;
-      // A device that nobody closed does not keep the process alive.
-      worker.unref();
       worker.on('message', told);
       worker.on('error', (error) => failed(error instanceof Error ? error.message : String(error)));
       worker.on('exit', (code) => {
         if (!ending) failed(`it stopped with code ${code}`);
       });
+      // A device that nobody closed does not keep the process alive, only one that computes (`ThreadCrew`). Listening to
+      // messages undoes it, so this comes after.
+      worker.unref();
       worker.postMessage(start);
       return {
         join: () => worker.postMessage('join'),

@@ -79,8 +79,7 @@ export class ThreadCrew implements Crew {
     this.#members = members;
     this.#onLost = onLost;
     this.#watch = setInterval(() => this.#look(), lookMs);
-    // In Node a timer is an object, and this one keeps no process alive.
-    if (typeof this.#watch === 'object') this.#watch.unref();
+    this.#keepAlive(false);
   }
 
   /**
@@ -123,6 +122,7 @@ export class ThreadCrew implements Crew {
     if (this.#lost) return Promise.reject(this.#lost);
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
+      this.#keepAlive(true);
       this.#word(CONTROL.program, program);
       this.#word(CONTROL.steps, steps);
       this.#wake();
@@ -150,7 +150,15 @@ export class ThreadCrew implements Crew {
     if (message !== 'finished') return;
     const waiting = this.#waiting;
     this.#waiting = undefined;
+    this.#keepAlive(false);
     waiting?.resolve();
+  }
+
+  /** In Node a timer is an object, and this one keeps the process alive while threads compute and no longer. */
+  #keepAlive(alive: boolean): void {
+    if (typeof this.#watch !== 'object') return;
+    if (alive) this.#watch.ref();
+    else this.#watch.unref();
   }
 
   #lose(reason: string): void {

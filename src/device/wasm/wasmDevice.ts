@@ -155,12 +155,7 @@ export class WasmDevice implements Device {
   }
 
   upload(buffer: DeviceBuffer, data: ArrayBufferView<ArrayBuffer>, offset = 0): void {
-    if (offset + data.byteLength > buffer.bytes) {
-      throw new AlloyError(
-        'internal',
-        `upload of ${data.byteLength} bytes at ${offset} overruns "${buffer.label}" (${buffer.bytes})`,
-      );
-    }
+    this.#checkRange('upload', buffer, offset, data.byteLength);
     if (!this.#busy) {
       this.#write(buffer, data, offset);
       return;
@@ -170,6 +165,7 @@ export class WasmDevice implements Device {
   }
 
   async download(buffer: DeviceBuffer, offset = 0, bytes = buffer.bytes - offset): Promise<ArrayBuffer> {
+    this.#checkRange('download', buffer, offset, bytes);
     this.stats.readbacks++;
     return this.#after(() => {
       const copy = new Uint8Array(bytes);
@@ -203,10 +199,12 @@ export class WasmDevice implements Device {
       read: async (program) => {
         if (free === 0) throw new AlloyError('internal', `${source.label}: too many reads at once`);
         free--;
-        program?.submit();
-        const copy = await this.download(source, 0, Math.ceil(source.bytes / 4) * 4);
-        free++;
-        return copy;
+        try {
+          program?.submit();
+          return await this.download(source);
+        } finally {
+          free++;
+        }
       },
       dispose: () => undefined,
     };
@@ -256,6 +254,16 @@ export class WasmDevice implements Device {
     this.#crew.dispose();
   }
 
+  /** What lies beside a buffer, or where one was, is another one's: there is no validation below this. */
+  #checkRange(what: string, buffer: DeviceBuffer, offset: number, bytes: number): void {
+    const inside = offset >= 0 && bytes >= 0 && offset + bytes <= buffer.bytes;
+    if (inside && (this.#failure || this.#kinds.has(buffer.memory as WasmRange))) return;
+    throw new AlloyError(
+      'internal',
+      `${what} of ${bytes} bytes at ${offset} ${inside ? 'comes too late for' : 'overruns'} "${buffer.label}" (${buffer.bytes})`,
+    );
+  }
+
   #write(buffer: DeviceBuffer, data: ArrayBufferView<ArrayBuffer>, offset: number): void {
     const source = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     this.#heap.bytes(addressOf(buffer) + offset, data.byteLength).set(source);
@@ -267,8 +275,13 @@ export class WasmDevice implements Device {
       if (this.#failure) return reject(this.#failure);
       this.#enqueue({
         act: () => {
-          if (this.#failure) reject(this.#failure);
-          else resolve(act());
+          if (this.#failure) return reject(this.#failure);
+          try {
+            resolve(act());
+          } catch (error) {
+            // No room in the page for what is read back: a matter between who asked and nobody else.
+            reject(error);
+          }
         },
       });
     });
