@@ -9,5 +9,7 @@ const KERNELS = new URL('../kernels/', import.meta.url);
 
 /** What our engine runs on in Node; WebGPU is looked for where a browser has it. */
 export function openDevice({ device, threads }: Target): Promise<Device> {
-  return device === 'webgpu' ? WebGpuDevice.open() : WasmDevice.open(nodeWasmHost(threads, KERNELS));
+  return device === 'webgpu'
+    ? WebGpuDevice.open()
+    : WasmDevice.open(nodeWasmHost(threads, { folder: KERNELS }));
 }
