@@ -2,6 +2,7 @@
  * A device on paper: the same constructors that fill a real device run on it, and what they would take can be read off
  * its ledger. Nothing is allocated, compiled or computed; what is read back is zero.
  */
+import { BaseDevice } from './baseDevice.ts';
 import { boundBuffers } from './binding.ts';
 import {
   allowedSize,
@@ -30,7 +31,7 @@ const COMMON_LIMITS: DeviceLimits = {
   pieceBytes: Number.POSITIVE_INFINITY,
 };
 
-export class PaperDevice implements Device {
+export class PaperDevice extends BaseDevice implements Device {
   readonly info: DeviceInfo;
   readonly limits: DeviceLimits;
   readonly memory: MemoryLedger;
@@ -49,6 +50,7 @@ export class PaperDevice implements Device {
       readonly limits?: Partial<DeviceLimits> | undefined;
     } = {},
   ) {
+    super();
     this.info = {
       vendor: '',
       architecture: '',
@@ -70,7 +72,7 @@ export class PaperDevice implements Device {
     this.stats.buffersMade++;
     const memory = { size };
     this.#kinds.set(memory, kind);
-    return new DeviceBuffer(memory, 0, size, label);
+    return this.made(new DeviceBuffer(memory, 0, size, label));
   }
 
   destroyBuffer({ memory }: DeviceBuffer): void {
@@ -84,10 +86,6 @@ export class PaperDevice implements Device {
     return this.createBuffer(data.byteLength, label, kind);
   }
 
-  allOrNothing<T>(make: () => T): T {
-    return make();
-  }
-
   async settled(): Promise<void> {}
 
   upload(): void {}
@@ -97,14 +95,6 @@ export class PaperDevice implements Device {
     await Promise.resolve();
     for (const one of staging) this.destroyBuffer(one);
     return new ArrayBuffer(bytes);
-  }
-
-  async downloadF32(buffer: DeviceBuffer, elements = buffer.bytes / 4, offsetBytes = 0) {
-    return new Float32Array(await this.download(buffer, offsetBytes, elements * 4));
-  }
-
-  async downloadU32(buffer: DeviceBuffer, elements = buffer.bytes / 4, offsetBytes = 0) {
-    return new Uint32Array(await this.download(buffer, offsetBytes, elements * 4));
   }
 
   readback(source: DeviceBuffer, depth = 2): Readback {
@@ -143,10 +133,6 @@ export class PaperDevice implements Device {
       profile: async () => [],
       dispose: () => this.destroyBuffer(params),
     };
-  }
-
-  run(dispatches: readonly Dispatch<DeviceBuffer>[], label = 'once'): void {
-    this.record(dispatches, label).dispose();
   }
 
   async throttle(): Promise<void> {}

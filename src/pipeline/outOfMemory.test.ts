@@ -70,6 +70,8 @@ test('a limit on all buffers together is kept the same way', async () => {
     message: expect.stringMatching(/does not fit: .* that may be used are taken/u),
   });
   expect(device.stats.bytes).toBe(held);
-  expect(await engine.nextTokens('reader', question, 3)).toEqual(rows);
+  // The prompt is in the cache now and its last token is read alone, by kernels that add up in another order.
+  const close = rows.map((row) => ({ ...row, probability: expect.closeTo(row.probability, 5) }));
+  expect(await engine.nextTokens('reader', question, 3)).toEqual(close);
   device.dispose();
 }, 60_000);

@@ -1,4 +1,5 @@
 import { AlloyError } from '../../util/errors.ts';
+import { BaseDevice } from '../baseDevice.ts';
 import {
   adapterName,
   allowedSize,
@@ -30,7 +31,7 @@ export interface WasmOptions {
 type Job = { readonly program: number; readonly steps: number } | { readonly act: () => void };
 
 /** The processor as a device: kernels in WebAssembly on several threads, with all buffers in one memory of theirs. */
-export class WasmDevice implements Device {
+export class WasmDevice extends BaseDevice implements Device {
   readonly info: DeviceInfo;
   readonly limits: DeviceLimits;
   readonly memory: MemoryLedger;
@@ -46,10 +47,10 @@ export class WasmDevice implements Device {
   #jobs: Job[] = [];
   #busy = false;
   #failure: AlloyError | undefined;
-  #making: DeviceBuffer[] | undefined;
   #lose: (reason: string) => void = () => undefined;
 
   private constructor({ crew, heap, kernels, alone }: Opened, options: WasmOptions) {
+    super();
     this.#heap = heap;
     this.#crew = crew;
     this.kernels = kernels;
@@ -114,9 +115,7 @@ export class WasmDevice implements Device {
     this.stats.buffersMade++;
     const range: WasmRange = { size, address };
     this.#kinds.set(range, kind);
-    const made = new DeviceBuffer(range, 0, size, label);
-    this.#making?.push(made);
-    return made;
+    return this.made(new DeviceBuffer(range, 0, size, label));
   }
 
   destroyBuffer(buffer: DeviceBuffer): void {
@@ -132,22 +131,6 @@ export class WasmDevice implements Device {
     const buffer = this.createBuffer(data.byteLength, label, kind);
     this.#write(buffer, data, 0);
     return buffer;
-  }
-
-  allOrNothing<T>(make: () => T): T {
-    const outer = this.#making;
-    const mine: DeviceBuffer[] = [];
-    this.#making = mine;
-    try {
-      const made = make();
-      outer?.push(...mine);
-      return made;
-    } catch (error) {
-      for (const buffer of mine) this.destroyBuffer(buffer);
-      throw error;
-    } finally {
-      this.#making = outer;
-    }
   }
 
   async settled(): Promise<void> {
@@ -172,22 +155,6 @@ export class WasmDevice implements Device {
       copy.set(this.#heap.bytes(addressOf(buffer) + offset, bytes));
       return copy.buffer;
     });
-  }
-
-  async downloadF32(
-    buffer: DeviceBuffer,
-    elements = buffer.bytes / 4,
-    offsetBytes = 0,
-  ): Promise<Float32Array<ArrayBuffer>> {
-    return new Float32Array(await this.download(buffer, offsetBytes, elements * 4));
-  }
-
-  async downloadU32(
-    buffer: DeviceBuffer,
-    elements = buffer.bytes / 4,
-    offsetBytes = 0,
-  ): Promise<Uint32Array<ArrayBuffer>> {
-    return new Uint32Array(await this.download(buffer, offsetBytes, elements * 4));
   }
 
   readback(source: DeviceBuffer, depth = 2): Readback {
@@ -216,12 +183,6 @@ export class WasmDevice implements Device {
 
   record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {
     return new WasmProgram(this, dispatches, label);
-  }
-
-  run(dispatches: readonly Dispatch<DeviceBuffer>[], label = 'once'): void {
-    const program = this.record(dispatches, label);
-    program.submit();
-    program.dispose();
   }
 
   /** @param program address of its first step */

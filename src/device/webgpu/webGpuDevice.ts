@@ -1,5 +1,6 @@
 import { formatBytes } from '../../util/bytes.ts';
 import { AlloyError } from '../../util/errors.ts';
+import { BaseDevice } from '../baseDevice.ts';
 import {
   adapterName,
   allowedSize,
@@ -50,7 +51,7 @@ export interface OpenOptions {
 }
 
 /** A device of WebGPU: in a browser, or Dawn's in Node. */
-export class WebGpuDevice implements Device {
+export class WebGpuDevice extends BaseDevice implements Device {
   readonly info: DeviceInfo;
   readonly limits: DeviceLimits;
   readonly memory: MemoryLedger;
@@ -67,9 +68,9 @@ export class WebGpuDevice implements Device {
   /** Buffers that the device had no room for. */
   readonly #refused = new Map<GPUBuffer, string>();
   #refusedAt = Number.NEGATIVE_INFINITY;
-  #making: DeviceBuffer[] | undefined;
 
   private constructor(gpu: GPUDevice, info: DeviceInfo, options: OpenOptions) {
+    super();
     this.gpu = gpu;
     this.info = info;
     this.cut = { software: info.software, groups: options.submitGroups };
@@ -156,9 +157,7 @@ export class WebGpuDevice implements Device {
     const size = allowedSize(bytes, label, this.limits);
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     const raw = this.makeBuffer({ label, size, usage }, kind);
-    const made = new DeviceBuffer(raw, 0, size, label);
-    this.#making?.push(made);
-    return made;
+    return this.made(new DeviceBuffer(raw, 0, size, label));
   }
 
   /** What is done with a buffer that the device had no room for is not valid either; `settled` tells the reason. */
@@ -207,22 +206,6 @@ export class WebGpuDevice implements Device {
 
   destroyBuffer(buffer: DeviceBuffer): void {
     this.freeBuffer(gpuBufferOf(buffer));
-  }
-
-  allOrNothing<T>(make: () => T): T {
-    const outer = this.#making;
-    const mine: DeviceBuffer[] = [];
-    this.#making = mine;
-    try {
-      const made = make();
-      outer?.push(...mine);
-      return made;
-    } catch (error) {
-      for (const buffer of mine) this.destroyBuffer(buffer);
-      throw error;
-    } finally {
-      this.#making = outer;
-    }
   }
 
   async settled(): Promise<void> {
@@ -307,22 +290,6 @@ export class WebGpuDevice implements Device {
     return new WebReadback(this, source, depth);
   }
 
-  async downloadF32(
-    buffer: DeviceBuffer,
-    elements = buffer.bytes / 4,
-    offsetBytes = 0,
-  ): Promise<Float32Array<ArrayBuffer>> {
-    return new Float32Array(await this.download(buffer, offsetBytes, elements * 4));
-  }
-
-  async downloadU32(
-    buffer: DeviceBuffer,
-    elements = buffer.bytes / 4,
-    offsetBytes = 0,
-  ): Promise<Uint32Array<ArrayBuffer>> {
-    return new Uint32Array(await this.download(buffer, offsetBytes, elements * 4));
-  }
-
   async compile(kernels: Iterable<Kernel>): Promise<void> {
     await this.pipelines.compile(kernels);
   }
@@ -335,12 +302,6 @@ export class WebGpuDevice implements Device {
 
   record(dispatches: readonly Dispatch<DeviceBuffer>[], label: string): Program {
     return new WebProgram(this, dispatches, label);
-  }
-
-  run(dispatches: readonly Dispatch<DeviceBuffer>[], label = 'once'): void {
-    const program = this.record(dispatches, label);
-    program.submit();
-    program.dispose();
   }
 
   submit(commands: GPUCommandBuffer): void {
