@@ -26,6 +26,8 @@ export interface EvaluatedModel {
   readonly model: OpenModel;
   /** What decides its numbers; part of the artifact's key. */
   readonly identity: string;
+  /** A comparison that nobody asked for: left out where there is no room for it. */
+  readonly optional?: boolean;
   load(): Promise<LoadedModel>;
 }
 
@@ -58,7 +60,12 @@ export async function evaluateModels(
     if (scores) context.onEvent({ kind: 'stage', stage: 'evaluate', label: one.name, cached: true });
     else {
       beginWork(context);
-      scores = await scoreModel(context, recipe, suites, one);
+      scores = await scoreModel(context, recipe, suites, one).catch((error: unknown) => {
+        if (!one.optional || !(error instanceof AlloyError && error.code === 'out-of-memory')) throw error;
+        context.onEvent({ kind: 'note', text: `${one.name} is left out: there is no memory for it.` });
+        return undefined;
+      });
+      if (!scores) continue;
       await context.store.writeJson('evaluate', key, scores);
     }
     results.push(summarise(recipe, suites, one, scores));

@@ -244,10 +244,11 @@ async function mergedModels(
   });
   const keys = targets.map(({ key }) => key);
   const merged = methods.map(
-    (method): EvaluatedModel => ({
+    (method, index): EvaluatedModel => ({
       name: `merged (${method.kind})`,
       role: 'merged',
       model: pivot,
+      optional: index > 0,
       identity: JSON.stringify({ keys, method }),
       async load() {
         await merge.setMethod(method);

@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest';
+import type { Device } from '../device/device.ts';
 import { ON_WASM, openTestDevice, ownTestDevice, withRoom } from '../device/testing.ts';
+import { AlloyError } from '../util/errors.ts';
+import type { RunEvent } from './protocol.ts';
 import { parseRecipe } from './recipe.ts';
 import { StudioEngine } from './studioEngine.ts';
 import { TINY_RECIPE, tinyHost } from './testing.ts';
@@ -73,5 +76,33 @@ test('a limit on all buffers together is kept the same way', async () => {
   // The prompt is in the cache now and its last token is read alone, by kernels that add up in another order.
   const close = rows.map((row) => ({ ...row, probability: expect.closeTo(row.probability, 5) }));
   expect(await engine.nextTokens('reader', question, 3)).toEqual(close);
+  device.dispose();
+}, 60_000);
+
+test('a merge that the recipe does not name is left out of its report where it finds no room', async () => {
+  const device: Device = await openTestDevice();
+  const create = device.createBuffer.bind(device);
+  device.createBuffer = (bytes, label, kind) => {
+    if (label === 'merged delta') throw new AlloyError('out-of-memory', 'no room for dense differences');
+    return create(bytes, label, kind);
+  };
+  const engine = new StudioEngine(tinyHost(async () => device));
+  const recipe = parseRecipe(
+    {
+      ...TINY_RECIPE,
+      sources: ['reader'],
+      train: { ...TINY_RECIPE.train, steps: 2 },
+      evaluate: { bootstrap: 100, accuracy: false },
+      merge: { method: 'linear' },
+    },
+    'tiny',
+  );
+  const events: RunEvent[] = [];
+  expect(await engine.fuse(recipe, (event) => events.push(event))).toBe('done');
+  const [report] = events.flatMap((event) => (event.kind === 'report' ? [event.report] : []));
+  const merged = report?.suites[0]?.rows.filter(({ role }) => role === 'merged');
+  expect(merged?.map(({ model }) => model)).toEqual(['merged (linear)']);
+  expect(events).toContainEqual({ kind: 'note', text: expect.stringContaining('merged (sce) is left out') });
+  expect((await engine.mergeView()).method).toBe('linear');
   device.dispose();
 }, 60_000);
