@@ -60,7 +60,9 @@ test.each([false, true])(
     expect(() => memory.take(3 * PAGE, 'too much')).toThrow(
       expect.objectContaining({
         code: 'out-of-memory',
-        message: expect.stringMatching(/no room for "too much" \(197 kB\).*holds 262 kB at most/u),
+        message: expect.stringMatching(
+          /no room for "too much" \(197 kB in one piece\).*holds 262 kB at most and 131 kB are in use/u,
+        ),
       }),
     );
     expect(memory.take(PAGE, 'little')).toBe(kept + 2 * PAGE);

@@ -127,10 +127,10 @@ export class WasmMemory {
   }
 
   #noRoom(bytes: number, label: string): AlloyError {
-    const taken = formatBytes(this.memory.buffer.byteLength);
+    const taken = formatBytes([...this.#taken.values()].reduce((sum, size) => sum + size, 0));
     return new AlloyError(
       'out-of-memory',
-      `There is no room for "${label}" (${formatBytes(bytes)}): the processor's memory for computing holds ${formatBytes(this.maximumBytes)} at most and ${taken} are in use; choose a smaller model, batch or context, or a device with a GPU.`,
+      `There is no room for "${label}" (${formatBytes(bytes)} in one piece): the processor's memory for computing holds ${formatBytes(this.maximumBytes)} at most and ${taken} are in use; choose a smaller model, batch or context, or a device with a GPU.`,
     );
   }
 }
