@@ -6,7 +6,7 @@
 import type { Grid } from '../kernel.ts';
 
 /** How long one submit should keep the device busy: far from the browsers' watchdogs, long enough to hide its cost. */
-const TARGET_MS = 120;
+const TARGET_MS = 60;
 /** A dispatch that does not fit behind others is cut into pieces of about this, so that every submit is filled. */
 const PIECE_MS = TARGET_MS / 8;
 /** Programs are cut anew when a submit is known to take so many times `TARGET_MS`. */
