@@ -108,12 +108,12 @@ test('submits are cut by what is known of their dispatches', () => {
       parts.map(({ base, grid, share }) => [base, grid, share]),
     );
   const all = (x: number) => [[0, 0, 0], [x, 1, 1], 1];
-  expect(cut(step(50), step(60), step(14), step(1))).toEqual([
+  expect(cut(step(25), step(30), step(7), step(0.5))).toEqual([
     [all(64), all(64)],
     [all(64), all(64)],
   ]);
   // What is left of a submit is filled with a part of the next dispatch.
-  expect(cut(step(50), step(50), step(50), step(1))).toEqual([
+  expect(cut(step(25), step(25), step(25), step(0.5))).toEqual([
     [all(64), all(64), [[0, 0, 0], [16, 1, 1], 1 / 4]],
     [[[16, 0, 0], [48, 1, 1], 3 / 4], all(64)],
   ]);
@@ -123,14 +123,14 @@ test('submits are cut by what is known of their dispatches', () => {
     [all(64)],
     [all(64)],
   ]);
-  expect(cut(step(200, [3, 9, 1]))).toEqual([
+  expect(cut(step(100, [3, 9, 1]))).toEqual([
     [[[0, 0, 0], [3, 5, 1], 5 / 9]],
     [[[0, 5, 0], [3, 4, 1], 4 / 9]],
   ]);
   expect(cut(step(undefined, [2048, 1, 1]))).toHaveLength(8);
   expect(cut(step(undefined, [2048, 1, 1], 256))).toHaveLength(32);
   expect(cut(step(undefined, [2048, 1, 1], 1e9))).toHaveLength(512);
-  expect(cut(step(1000, [1, 1, 2]))).toHaveLength(2);
+  expect(cut(step(500, [1, 1, 2]))).toHaveLength(2);
   // Where the longest side is too short, the next is cut too.
   const wide = cut(step(undefined, [15, 21, 1], 12_288));
   expect(wide).toHaveLength(21 * 4);
@@ -138,7 +138,7 @@ test('submits are cut by what is known of their dispatches', () => {
     [4, 0, 0],
     [4, 1, 1],
   ]);
-  const long = cut(step(2400, [4, 5, 1])).flat();
+  const long = cut(step(1200, [4, 5, 1])).flat();
   expect(long).toHaveLength(20);
   expect(long.reduce((sum, part) => sum + Number(part[2]), 0)).toBeCloseTo(1);
 });
@@ -153,7 +153,7 @@ test('programs are cut anew when costs are learnt and when a submit has become t
     share: 1,
   } as const;
   const before = clock.version;
-  clock.learn([part], [100]);
+  clock.learn([part], [50]);
   expect(clock.version).not.toBe(before);
   const learnt = clock.version;
   clock.submitted([part], Promise.resolve(undefined));
