@@ -1,17 +1,16 @@
 import {
-  columnCount,
+  column,
   deltasOf,
   elementAt,
+  height,
   keptLanes,
   nextSource,
   readShape,
   readSource,
-  rowCount,
   sourceCount,
-  TILE_COLUMNS,
-  TILE_ROWS,
-  takeTile,
-  tilesAcross,
+  takePiece,
+  top,
+  width,
 } from './lib/deltas';
 import { address, whole } from './lib/slots';
 import { load4, store4 } from './lib/vectors';
@@ -34,13 +33,8 @@ export function deltaMerge(slots: usize, from: u32, to: u32): void {
   readShape(slots, next + 2 + more);
   const weights = address(slots, next) + (whole(slots, next + 5 + more) << 2);
   const accumulate = whole(slots, next + 6 + more) !== 0;
-  const across = tilesAcross();
   for (let piece = from; piece < to; piece++) {
-    const column = (piece % across) * TILE_COLUMNS;
-    const width = min(columnCount() - column, TILE_COLUMNS);
-    const top = (piece / across) * TILE_ROWS;
-    const height = min(rowCount() - top, TILE_ROWS);
-    takeTile(top, height, column, width);
+    takePiece(piece);
     for (let row: u32 = 0; row < height; row++) {
       const at = elementAt(top + row, column);
       const keys: usize = isSelected ? variance + (at << 2) : 0;

@@ -1,16 +1,15 @@
 import {
-  columnCount,
+  column,
   deltasOf,
   elementAt,
+  height,
   nextSource,
   readShape,
   readSource,
-  rowCount,
   sourceCount,
-  TILE_COLUMNS,
-  TILE_ROWS,
-  takeTile,
-  tilesAcross,
+  takePiece,
+  top,
+  width,
 } from './lib/deltas';
 import { scratch } from './lib/scratch';
 import { address, whole } from './lib/slots';
@@ -21,13 +20,8 @@ export function deltaSelectVariance(slots: usize, from: u32, to: u32): void {
   const next = readSource(slots, 0);
   const variance = address(slots, next);
   readShape(slots, next + 1);
-  const across = tilesAcross();
   for (let piece = from; piece < to; piece++) {
-    const column = (piece % across) * TILE_COLUMNS;
-    const width = min(columnCount() - column, TILE_COLUMNS);
-    const top = (piece / across) * TILE_ROWS;
-    const height = min(rowCount() - top, TILE_ROWS);
-    takeTile(top, height, column, width);
+    takePiece(piece);
     for (let row: u32 = 0; row < height; row++) {
       const into = variance + (elementAt(top + row, column) << 2);
       for (let j: u32 = 0; j < width; j += 4) {

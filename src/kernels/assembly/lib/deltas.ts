@@ -65,6 +65,22 @@ export function elementAt(row: u32, column: u32): u32 {
   return row * columns + column;
 }
 
+/** The tile that `takePiece` has made ready. */
+export let top: u32 = 0;
+export let height: u32 = 0;
+export let column: u32 = 0;
+export let width: u32 = 0;
+
+/** Makes ready the tile number `piece`, counted along the rows of the matrix. */
+export function takePiece(piece: u32): void {
+  const across = tilesAcross();
+  column = (piece % across) * TILE_COLUMNS;
+  width = min(columns - column, TILE_COLUMNS);
+  top = (piece / across) * TILE_ROWS;
+  height = min(rows - top, TILE_ROWS);
+  takeTile(top, height, column, width);
+}
+
 /** Makes ready the deltas of `height` rows (up to 4) from `top` on, of `width` columns from `column` on. */
 export function takeTile(top: u32, height: u32, column: u32, width: u32): void {
   if (isDense) {
