@@ -99,7 +99,7 @@ async function logitsOf(
   const rotary = new RotaryTables(device, config, length);
   rotary.setLength(length);
   const buffer = device.createFrom(one.micro.tokens, 'tokens');
-  const graph = new Graph(device.info.software ? 'software' : 'gpu');
+  const graph = new Graph(device.info.tuning);
   const tokens = tensorIn(buffer, 'tokens', [batch * length]);
   const input = { tokens, batch, length, rotary: rotary.tables };
   const hidden = [decoderInput(graph, config, weights, input)];

@@ -56,13 +56,7 @@ async function identityProduct(device: Device, packed: ReturnType<typeof repack>
   const data = device.createFrom(packed.data, 'blocks');
   const scales = device.createFrom(packed.scales, 'scales');
   const y = device.createBuffer(4 * k * n, 'product');
-  device.run([
-    matmulNT(
-      { x, weight: { format, data, scales }, y },
-      { m: k, n, k },
-      device.info.software ? 'software' : 'gpu',
-    ),
-  ]);
+  device.run([matmulNT({ x, weight: { format, data, scales }, y }, { m: k, n, k }, device.info.tuning)]);
   const product = await device.downloadF32(y, k * n);
   for (const buffer of [x, data, scales, y]) device.destroyBuffer(buffer);
   return Float32Array.from(
