@@ -9,7 +9,7 @@
  * adapters processor time is given too, since it depends less on what else runs.
  */
 import { parseArgs } from 'node:util';
-import type { Tuning } from '../src/device/device.ts';
+import { isOnProcessor, type Tuning } from '../src/device/device.ts';
 import type { DeviceBuffer } from '../src/device/deviceBuffer.ts';
 import type { Dispatch } from '../src/device/kernel.ts';
 import { openDawn } from '../src/device/webgpu/dawn.ts';
@@ -45,8 +45,8 @@ const { values: options } = parseArgs({
   },
 });
 const device = await WebGpuDevice.open(await openDawn());
-const tuning = (options.tuning ?? (device.info.software ? 'software' : 'gpu')) as Tuning;
-const sizes = (options.sizes ?? (device.info.software ? '256,512,1024' : '1024,2048,4096'))
+const tuning = (options.tuning ?? device.info.tuning) as Tuning;
+const sizes = (options.sizes ?? (isOnProcessor(device.info) ? '256,512,1024' : '1024,2048,4096'))
   .split(',')
   .map(Number);
 
@@ -104,7 +104,7 @@ function product(
 
 async function measure(candidates: readonly Candidate[]): Promise<void> {
   const repeats = (flop: number) =>
-    device.info.software ? 1 : Math.max(2, Math.min(400, Math.round(1e12 / (flop + 1e9))));
+    isOnProcessor(device.info) ? 1 : Math.max(2, Math.min(400, Math.round(1e12 / (flop + 1e9))));
   const programs = candidates.map(({ dispatch, flop }) =>
     device.record(new Array<Dispatch<DeviceBuffer>>(repeats(flop)).fill(dispatch), 'bench'),
   );
@@ -129,7 +129,7 @@ async function measure(candidates: readonly Candidate[]): Promise<void> {
 
 function report(candidates: readonly Candidate[]): void {
   for (const { label, flop, weightBytes, bestMs, bestCpuMs } of candidates) {
-    const perCpu = device.info.software
+    const perCpu = isOnProcessor(device.info)
       ? `${(flop / bestCpuMs / 1e6).toFixed(1).padStart(8)} per CPU second`
       : '';
     const rates = `${(flop / bestMs / 1e6).toFixed(1).padStart(9)} GFLOP/s ${(weightBytes / bestMs / 1e6).toFixed(1).padStart(7)} GB/s`;

@@ -17,10 +17,13 @@ export interface DeviceInfo {
   /** The adapter's `device`: a model name, a number, or empty. */
   readonly model: string;
   readonly description: string;
-  /** The processor computes (WASM, lavapipe, SwiftShader, WARP): less is done at a time. */
-  readonly software: boolean;
   readonly tuning: Tuning;
   readonly features: ReadonlySet<string>;
+}
+
+/** Whether the processor computes (WASM, lavapipe, SwiftShader, WARP), so that less should be done at a time. */
+export function isOnProcessor({ tuning }: Pick<DeviceInfo, 'tuning'>): boolean {
+  return tuning !== 'gpu';
 }
 
 export interface DeviceLimits {

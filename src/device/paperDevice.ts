@@ -56,7 +56,6 @@ export class PaperDevice extends BaseDevice implements Device {
       architecture: '',
       model: '',
       description: 'paper',
-      software: false,
       tuning: 'gpu',
       features: new Set(),
       ...like.info,

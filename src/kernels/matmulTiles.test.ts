@@ -67,7 +67,7 @@ test.each([
 });
 
 test('nothing is tuned on software adapters or where it cannot be kept', async () => {
-  const software = new PaperDevice({ info: { software: true } });
+  const software = new PaperDevice({ info: { tuning: 'software' } });
   await openTiles(software, memoryStore(), winner(2));
   expect(tilesOf(software)).toEqual({});
   const device = paper();

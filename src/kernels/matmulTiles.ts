@@ -5,7 +5,7 @@
  * cannot be kept the defaults stay. Software adapters are not tuned: their kernels have one good size.
  */
 
-import type { Device } from '../device/device.ts';
+import { type Device, isOnProcessor } from '../device/device.ts';
 import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import type { Dispatch } from '../device/kernel.ts';
 import { matmulNN, matmulNT, matmulTN, type TunedDispatch } from './matmul.ts';
@@ -76,7 +76,7 @@ export async function openTiles(
   store: TileStore,
   time: (device: Device, candidates: readonly Dispatch<DeviceBuffer>[]) => Promise<number[]> = timeCandidates,
 ): Promise<void> {
-  if (device.info.software) return;
+  if (isOnProcessor(device.info)) return;
   const { vendor, architecture, model, description } = device.info;
   const name = [vendor, architecture, model, description].join(' ');
   const kept = parseKept(await store.read().catch(() => undefined));

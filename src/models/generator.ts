@@ -1,4 +1,4 @@
-import type { Device, Readback } from '../device/device.ts';
+import { type Device, isOnProcessor, type Readback } from '../device/device.ts';
 import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import type { MemoryKind } from '../device/memoryLedger.ts';
 import { fuseRows } from '../graph/fuseRows.ts';
@@ -106,7 +106,7 @@ export class Generator {
     this.#row = this.#own('next row', 3 * ROW_WORDS);
     this.#next = this.#own('next token', 1);
     this.#settings = this.#own('sampling settings', SETTINGS_WORDS);
-    this.#ahead = options.ahead ?? AHEAD[device.info.software ? 'software' : 'gpu'];
+    this.#ahead = options.ahead ?? AHEAD[isOnProcessor(device.info) ? 'software' : 'gpu'];
     this.#readback = device.readback(required(this.#row.home, 'row'), this.#ahead + 2);
     const rows = new Set(
       [...PROMPT_ROWS[device.info.tuning], 1].map((most) => Math.min(most, options.capacity)),

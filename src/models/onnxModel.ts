@@ -1,6 +1,6 @@
 /** A decoder that comes as ONNX: frozen, run by onnxruntime-web, read by our row kernels. */
 
-import type { Device } from '../device/device.ts';
+import { type Device, isOnProcessor } from '../device/device.ts';
 import { sharedDevice } from '../device/webgpu/sharedDevice.ts';
 import { type OnnxHeader, readOnnxHeader } from '../formats/onnx.ts';
 import type { OpenFile } from '../formats/shardedSafetensors.ts';
@@ -207,7 +207,7 @@ export async function loadOnnx(
   );
   const { places: usable, passed } = usablePlaces(
     source.header,
-    { software: device.info.software, shared: sharedDevice(device) !== undefined },
+    { software: isOnProcessor(device.info), shared: sharedDevice(device) !== undefined },
     places,
   );
   const session = await openOnnxSession(

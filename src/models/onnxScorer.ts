@@ -1,5 +1,5 @@
 import type { Tensor } from 'onnxruntime-web/webgpu';
-import type { Device } from '../device/device.ts';
+import { type Device, isOnProcessor } from '../device/device.ts';
 import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import type { Dispatch } from '../device/kernel.ts';
 import { borrowedBuffer } from '../device/webgpu/sharedDevice.ts';
@@ -47,7 +47,7 @@ export class OnnxScorer implements RowScorer {
     this.#model = model;
     this.#kept = Math.min(kept, model.vocabulary);
     this.#marks = marks && device.createFrom(marks, 'boundary marks');
-    const most = batchTokens ?? BATCH_TOKENS[device.info.software ? 'software' : 'gpu'];
+    const most = batchTokens ?? BATCH_TOKENS[isOnProcessor(device.info) ? 'software' : 'gpu'];
     this.#batchTokens = Math.min(most, Math.floor(LOGITS_BYTES / (4 * model.vocabulary)));
   }
 

@@ -1,4 +1,4 @@
-import type { Device } from '../device/device.ts';
+import { type Device, isOnProcessor } from '../device/device.ts';
 import type { DeviceBuffer } from '../device/deviceBuffer.ts';
 import { Graph, tensorIn } from '../graph/graph.ts';
 import { logitRows } from '../graph/ops/headLoss.ts';
@@ -55,7 +55,7 @@ export class Scorer {
     this.#config = config;
     this.#weights = weights;
     this.#kept = Math.min(options.topK, config.vocabSize);
-    this.#batchTokens = options.batchTokens ?? (device.info.software ? 512 : 4096);
+    this.#batchTokens = options.batchTokens ?? (isOnProcessor(device.info) ? 512 : 4096);
     this.#marks = options.marks && device.createFrom(options.marks, 'boundary marks');
     this.#pool = new SlotPool(device);
   }

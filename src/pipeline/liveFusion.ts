@@ -1,4 +1,4 @@
-import type { Device } from '../device/device.ts';
+import { type Device, isOnProcessor } from '../device/device.ts';
 import type { LoraMatrix } from '../formats/peft.ts';
 import { LiveMerge } from '../merge/liveMerge.ts';
 import type { LoadedModel } from '../models/loadedModel.ts';
@@ -42,7 +42,7 @@ export class LiveFusion {
   /** Takes over what a run left on the device. */
   constructor(device: Device, result: FusionResult, suites: readonly Suite[]) {
     this.#parts = result;
-    this.#probe = probeOf(suites, PROBE_CONVERSATIONS[device.info.software ? 'software' : 'gpu']);
+    this.#probe = probeOf(suites, PROBE_CONVERSATIONS[isOnProcessor(device.info) ? 'software' : 'gpu']);
     this.#device = device;
     this.#merge = result.merge;
     this.#mounted = Promise.resolve(this.#mount(device, result.loadedPivot, result.merge));

@@ -21,7 +21,7 @@ const config = parseConfig(
 );
 const model = { name: 'model', config, format: () => ({ kind: 'f32' }) as const };
 const models = { pivot: model, sources: [model] };
-const adapter = { info: { software: false } };
+const adapter = { info: { tuning: 'gpu' as const } };
 
 function recipe(train: object, extra: object = {}) {
   const data = { train: ['t'], heldout: ['h'] };
@@ -107,7 +107,7 @@ test('a table that no binding holds is met by smaller pieces of a run', async ()
 describe('on the processor, whose memory ends at 2 GB,', () => {
   const total = 2 ** 31 - 2 ** 26;
   const like = {
-    info: { software: true, tuning: 'wasm' },
+    info: { tuning: 'wasm' },
     limits: { bufferBytes: 2 ** 31, bindingBytes: 2 ** 31, totalBytes: total },
   } as const;
   const least = { rank: 4, batch: 1, maxTokens: 100, matrices: ['q', 'v'], recompute: 'on' };

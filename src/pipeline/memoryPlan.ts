@@ -50,7 +50,7 @@ export interface MemoryPlan {
 
 /** The adapter that a plan is for. */
 export interface PlannedAdapter {
-  readonly info?: Partial<Pick<DeviceInfo, 'software' | 'tuning'>>;
+  readonly info?: Partial<Pick<DeviceInfo, 'tuning'>>;
   /** A plan may go beyond `totalBytes`, so that it tells by how much. */
   readonly limits?: Partial<Pick<DeviceLimits, 'bufferBytes' | 'bindingBytes' | 'totalBytes'>>;
 }

@@ -1,5 +1,5 @@
 import type { Representation } from '../align/representation.ts';
-import type { Device } from '../device/device.ts';
+import { type Device, isOnProcessor } from '../device/device.ts';
 import type { DecoderWeights } from '../models/decoder.ts';
 import type { FrozenModel } from '../models/loadedModel.ts';
 import type { RowScorer } from '../models/rowScorer.ts';
@@ -83,7 +83,7 @@ export class ModelRunner {
     maxTokens: number,
   ): Promise<{ nllPerByte: number; ms: number }> {
     return this.#run(async () => {
-      this.#many ??= this.#scorer(1, PROBE_TOKENS[this.#device.info.software ? 'software' : 'gpu']);
+      this.#many ??= this.#scorer(1, PROBE_TOKENS[isOnProcessor(this.#device.info) ? 'software' : 'gpu']);
       const started = performance.now();
       const scores = await scoreTexts(this.#many, this.model, conversations, maxTokens, async () => {});
       const total = (key: 'nats' | 'bytes') => scores.reduce((sum, one) => sum + one[key], 0);

@@ -1,3 +1,4 @@
+import { isOnProcessor } from '../device/device.ts';
 import { AlloyError } from '../util/errors.ts';
 import type { DeviceChoice } from './deviceChoice.ts';
 import { DeviceSession } from './deviceSession.ts';
@@ -49,7 +50,7 @@ export class SessionKeeper {
       choice,
       why,
       ways,
-      software: info.software,
+      software: isOnProcessor(info),
       features: [...info.features],
       bindingBytes: limits.bindingBytes,
       bufferBytes: limits.bufferBytes,

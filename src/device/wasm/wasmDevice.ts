@@ -65,7 +65,6 @@ export class WasmDevice extends BaseDevice implements Device {
       architecture: '',
       model: '',
       description,
-      software: true,
       tuning: 'wasm',
       features: new Set(['simd', ...(heap.shared ? ['threads'] : [])]),
     };

@@ -9,6 +9,7 @@ import {
   type DeviceInfo,
   type DeviceLimits,
   type DeviceStats,
+  isOnProcessor,
   newStats,
   type Program,
   type Readback,
@@ -73,7 +74,7 @@ export class WebGpuDevice extends BaseDevice implements Device {
     super();
     this.gpu = gpu;
     this.info = info;
-    this.cut = { software: info.software, groups: options.submitGroups };
+    this.cut = { software: isOnProcessor(info), groups: options.submitGroups };
     this.limits = {
       bufferBytes: gpu.limits.maxBufferSize,
       bindingBytes: gpu.limits.maxStorageBufferBindingSize,
@@ -141,7 +142,6 @@ export class WebGpuDevice extends BaseDevice implements Device {
         architecture,
         model,
         description,
-        software,
         tuning: software ? 'software' : 'gpu',
         features: new Set(features),
       },
